@@ -1,0 +1,524 @@
+//! The guard: a buffer on loan.
+//!
+//! The `Vec` lies inline in the guard, not behind a pointer to the pool's slot: a boxed one costs 1 ns per append.
+//! Writing through the guard never reallocates: what no longer fits moves to a larger buffer of the pool, and the
+//! smaller one goes back at once, so that no size class drains into the ones above it. The one door for code that
+//! wants a `Vec` is [`PooledBuf::as_vec_mut`].
+
+use std::borrow::Borrow;
+use std::cmp::Ordering;
+use std::collections::TryReserveError;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::io::{self, Read, Write};
+use std::mem;
+use std::ops::{Deref, DerefMut, RangeBounds};
+use std::str::Utf8Error;
+
+use bytes::Bytes;
+
+use crate::Pool;
+use crate::class::MAX_CLASS_SIZE;
+use crate::usage::Mark;
+
+/// A byte buffer on loan from a [`Pool`]; its end returns the buffer.
+///
+/// It reads as `[u8]` and is written through [`io::Write`], [`fmt::Write`], [`Extend`], [`bytes::BufMut`] or its own
+/// methods, all of which grow through the pool: a write that does not fit takes a larger buffer, copies, and gives the
+/// smaller one back. `P` is how the guard holds on to its pool: `&Pool`, or `Arc<Pool>` for a guard without a lifetime.
+/// The guard is `Send` and `Sync` where `P` is, and may be dropped on any thread, while unwinding, and inside a
+/// thread-local's destructor.
+///
+/// What of the memory lies behind the length is unspecified, and no safe method reads it.
+///
+/// # Examples
+///
+/// ```
+/// use bytebufferpool::Pool;
+///
+/// let pool = Pool::new();
+/// let mut buf = pool.get();
+/// write!(buf, "{}-{}", "id", 7)?;
+/// buf.push(b'\n');
+/// assert_eq!(buf, *b"id-7\n");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// A guard does not outlive its pool; a guard of [`Pool::get_owned`] keeps the pool alive instead:
+///
+/// ```compile_fail,E0505
+/// use bytebufferpool::Pool;
+///
+/// let pool = Pool::new();
+/// let buf = pool.get();
+/// drop(pool);
+/// drop(buf);
+/// ```
+///
+/// ```
+/// use bytebufferpool::Pool;
+/// use std::sync::Arc;
+///
+/// let pool = Arc::new(Pool::new());
+/// let buf = pool.get_owned();
+/// drop(pool);
+/// drop(buf);
+/// ```
+#[must_use = "a buffer that is dropped at once was fetched for nothing; consider `prefill` to warm a pool up"]
+pub struct PooledBuf<P: AsRef<Pool> = &'static Pool> {
+    vec: Vec<u8>,
+    mark: Mark,
+    pool: P,
+}
+
+impl<P: AsRef<Pool>> PooledBuf<P> {
+    #[inline]
+    pub(crate) fn new(vec: Vec<u8>, mark: Mark, pool: P) -> PooledBuf<P> {
+        debug_assert!(vec.is_empty());
+        PooledBuf { vec, mark, pool }
+    }
+
+    /// The buffer itself, for trait implementations that only append within the capacity.
+    #[inline]
+    pub(crate) fn inner_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.vec
+    }
+
+    /// How many bytes the buffer holds before it grows.
+    #[inline]
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.vec.capacity()
+    }
+
+    /// The contents. `O(1)`.
+    #[inline]
+    #[must_use]
+    pub fn as_slice(&self) -> &[u8] {
+        &self.vec
+    }
+
+    /// The contents as text. `O(n)`: checks them.
+    ///
+    /// # Errors
+    ///
+    /// When the contents are not UTF-8.
+    pub fn as_str(&self) -> Result<&str, Utf8Error> {
+        std::str::from_utf8(&self.vec)
+    }
+
+    /// Empties the buffer; the capacity stays. `O(1)`.
+    #[inline]
+    pub fn clear(&mut self) {
+        self.mark.raise(self.vec.len());
+        self.vec.clear();
+    }
+
+    /// Shortens the contents to `len` bytes; does nothing if they are shorter. `O(1)`.
+    #[inline]
+    pub fn truncate(&mut self, len: usize) {
+        self.mark.raise(self.vec.len());
+        self.vec.truncate(len);
+    }
+
+    /// Appends `bytes`. One copy; if they do not fit, the buffer grows first (a second copy).
+    ///
+    /// # Panics
+    ///
+    /// When the length would overflow `isize::MAX`. Memory exhaustion aborts, as with `Vec`; see
+    /// [`try_reserve`](PooledBuf::try_reserve).
+    #[inline]
+    pub fn extend_from_slice(&mut self, bytes: &[u8]) {
+        self.reserve(bytes.len());
+        self.vec.extend_from_slice(bytes);
+    }
+
+    /// Appends a copy of the range `src` of the contents.
+    ///
+    /// # Panics
+    ///
+    /// When the range is not within the contents.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut buf = bytebufferpool::get();
+    /// buf.push_str("ab");
+    /// buf.extend_from_within(..1);
+    /// assert_eq!(buf, *b"aba");
+    /// ```
+    pub fn extend_from_within<R: RangeBounds<usize>>(&mut self, src: R) {
+        let range = range_within(src, self.vec.len());
+        self.reserve(range.len());
+        self.vec.extend_from_within(range);
+    }
+
+    /// Appends one byte.
+    #[inline]
+    pub fn push(&mut self, byte: u8) {
+        self.reserve(1);
+        self.vec.push(byte);
+    }
+
+    /// Appends text.
+    #[inline]
+    pub fn push_str(&mut self, text: &str) {
+        self.extend_from_slice(text.as_bytes());
+    }
+
+    /// Appends formatted text; this is what `write!` calls, whichever of the two `Write` traits is imported.
+    ///
+    /// # Errors
+    ///
+    /// Only when a `Display` or other formatting implementation returns one; writing itself does not fail.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut buf = bytebufferpool::get();
+    /// write!(buf, "{:>4}", 42)?;
+    /// assert_eq!(buf, *b"  42");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[inline]
+    pub fn write_fmt(&mut self, args: fmt::Arguments<'_>) -> io::Result<()> {
+        fmt::Write::write_fmt(self, args).map_err(|_| io::Error::other("a formatting trait returned an error"))
+    }
+
+    /// Makes room for at least `additional` more bytes.
+    ///
+    /// # Panics
+    ///
+    /// When the length would overflow `isize::MAX`; see [`try_reserve`](PooledBuf::try_reserve).
+    #[inline]
+    pub fn reserve(&mut self, additional: usize) {
+        if additional > self.vec.capacity() - self.vec.len() {
+            self.pool.as_ref().grow(&mut self.vec, additional);
+        }
+    }
+
+    /// Makes room for at least `additional` more bytes, or says that it cannot.
+    ///
+    /// # Errors
+    ///
+    /// When the length would overflow `isize::MAX` or the allocator has no memory; the buffer and the pool's books are
+    /// then as before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut buf = bytebufferpool::get();
+    /// assert!(buf.try_reserve(usize::MAX).is_err());
+    /// assert!(buf.try_reserve(1000).is_ok() && buf.capacity() >= 1000);
+    /// ```
+    #[inline]
+    pub fn try_reserve(&mut self, additional: usize) -> Result<(), TryReserveError> {
+        if additional > self.vec.capacity() - self.vec.len() {
+            self.pool.as_ref().try_grow(&mut self.vec, additional)?;
+        }
+        Ok(())
+    }
+
+    /// Changes the length to `len`, filling with `value`.
+    pub fn resize(&mut self, len: usize, value: u8) {
+        self.mark.raise(self.vec.len());
+        self.reserve(len.saturating_sub(self.vec.len()));
+        self.vec.resize(len, value);
+    }
+
+    /// Moves the contents of `other` to the end, leaving it empty with its capacity. One copy.
+    pub fn append(&mut self, other: &mut Vec<u8>) {
+        self.extend_from_slice(other);
+        other.clear();
+    }
+
+    /// Replaces the contents by `bytes`.
+    pub fn set(&mut self, bytes: &[u8]) {
+        self.clear();
+        self.extend_from_slice(bytes);
+    }
+
+    /// Appends everything that `reader` gives until its end, and returns how many bytes that were.
+    ///
+    /// The reader is never handed memory with another user's bytes in it. `Interrupted` is retried.
+    ///
+    /// # Errors
+    ///
+    /// The reader's; what was read before it stays in the buffer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut buf = bytebufferpool::get();
+    /// assert_eq!(buf.read_from(&mut &b"from anywhere"[..])?, 13);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn read_from<R: Read + ?Sized>(&mut self, reader: &mut R) -> io::Result<usize> {
+        let before = self.vec.len();
+        loop {
+            let room = self.vec.capacity() - self.vec.len();
+            if room == 0 {
+                // A few bytes by way of the stack: an input that fits exactly must not grow the buffer to find its end.
+                let mut probe = [0; 32];
+                match reader.read(&mut probe) {
+                    Ok(0) => break,
+                    Ok(read) => self.extend_from_slice(&probe[..read]),
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            } else if (&mut *reader).take(room as u64).read_to_end(&mut self.vec)? < room {
+                // `read_to_end` zeroes what a `Read::read` would otherwise see, retries `Interrupted`, and does not
+                // make the `Vec` grow, as the reader it sees ends with the room there is.
+                break;
+            }
+        }
+        Ok(self.vec.len() - before)
+    }
+
+    /// Writes the contents to `writer`.
+    ///
+    /// # Errors
+    ///
+    /// The writer's.
+    pub fn write_to<W: Write + ?Sized>(&self, writer: &mut W) -> io::Result<()> {
+        writer.write_all(&self.vec)
+    }
+
+    /// The `Vec` inside, for code that wants one. What stands in it when the guard ends is the buffer.
+    ///
+    /// A `Vec` grows by itself: it reallocates, and an odd capacity is cut down to a size class when it comes back.
+    /// Prefer the guard's own methods where there is a choice.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut buf = bytebufferpool::get();
+    /// buf.as_vec_mut().splice(.., *b"spliced");
+    /// assert_eq!(buf, *b"spliced");
+    /// ```
+    #[inline]
+    pub fn as_vec_mut(&mut self) -> &mut Vec<u8> {
+        self.mark.raise(self.vec.len());
+        &mut self.vec
+    }
+
+    /// Takes the buffer out of the pool, contents and all. `O(1)`.
+    ///
+    /// [`Pool::put`] brings it, or any other `Vec`, in again.
+    #[must_use = "consider `discard` to free the buffer"]
+    pub fn into_vec(mut self) -> Vec<u8> {
+        self.pool.as_ref().detach(self.mark, self.vec.len());
+        self.mark = Mark::ENDED;
+        mem::take(&mut self.vec)
+    }
+
+    /// Makes the contents immutable and shareable; the buffer comes home when the last clone drops, on whichever
+    /// thread. `O(1)`, no copy, and exactly one small allocation (the reference count that the clones share).
+    ///
+    /// Slices and splits of the result keep the whole buffer on loan.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut buf = bytebufferpool::get();
+    /// buf.push_str("status: ok");
+    /// let frozen = buf.freeze();
+    /// let value = frozen.slice(8..);
+    /// drop(frozen);
+    /// assert_eq!(value, "ok");
+    /// ```
+    #[must_use = "consider `drop` to return the buffer"]
+    pub fn freeze(self) -> Bytes
+    where
+        P: Send + 'static,
+    {
+        Bytes::from_owner(self)
+    }
+
+    /// Ends the loan and frees the buffer instead of returning it.
+    pub fn discard(mut self) {
+        let vec = mem::take(&mut self.vec);
+        self.pool.as_ref().discard(vec, self.mark);
+        self.mark = Mark::ENDED;
+    }
+}
+
+impl<P: AsRef<Pool>> Drop for PooledBuf<P> {
+    #[inline]
+    fn drop(&mut self) {
+        let vec = mem::take(&mut self.vec);
+        self.pool.as_ref().finish(vec, self.mark);
+    }
+}
+
+/// What `Vec::extend_from_within` checks, before anything is reserved.
+#[track_caller]
+fn range_within(range: impl RangeBounds<usize>, len: usize) -> std::ops::Range<usize> {
+    use std::ops::Bound;
+    let start = match range.start_bound() {
+        Bound::Included(&start) => start,
+        Bound::Excluded(&start) => start.checked_add(1).expect("range start overflows usize"),
+        Bound::Unbounded => 0,
+    };
+    let end = match range.end_bound() {
+        Bound::Included(&end) => end.checked_add(1).expect("range end overflows usize"),
+        Bound::Excluded(&end) => end,
+        Bound::Unbounded => len,
+    };
+    assert!(start <= end && end <= len, "range {start}..{end} is not within a buffer of {len} bytes");
+    start..end
+}
+
+impl<P: AsRef<Pool>> Deref for PooledBuf<P> {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        &self.vec
+    }
+}
+
+impl<P: AsRef<Pool>> DerefMut for PooledBuf<P> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.vec
+    }
+}
+
+impl<P: AsRef<Pool>> AsRef<[u8]> for PooledBuf<P> {
+    #[inline]
+    fn as_ref(&self) -> &[u8] {
+        &self.vec
+    }
+}
+
+impl<P: AsRef<Pool>> AsMut<[u8]> for PooledBuf<P> {
+    #[inline]
+    fn as_mut(&mut self) -> &mut [u8] {
+        &mut self.vec
+    }
+}
+
+impl<P: AsRef<Pool>> Borrow<[u8]> for PooledBuf<P> {
+    #[inline]
+    fn borrow(&self) -> &[u8] {
+        &self.vec
+    }
+}
+
+impl<P: AsRef<Pool>> fmt::Debug for PooledBuf<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_slice().fmt(f)
+    }
+}
+
+impl<P: AsRef<Pool> + Send + 'static> From<PooledBuf<P>> for Bytes {
+    /// [`PooledBuf::freeze`].
+    fn from(buf: PooledBuf<P>) -> Bytes {
+        buf.freeze()
+    }
+}
+
+/// Never fails: there is always room, or the process is out of memory.
+impl<P: AsRef<Pool>> Write for PooledBuf<P> {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    #[inline]
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn write_vectored(&mut self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        let len = slices.iter().map(|slice| slice.len()).sum();
+        self.reserve(len);
+        for slice in slices {
+            self.vec.extend_from_slice(slice);
+        }
+        Ok(len)
+    }
+
+    #[inline]
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<P: AsRef<Pool>> fmt::Write for PooledBuf<P> {
+    #[inline]
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.push_str(text);
+        Ok(())
+    }
+
+    #[inline]
+    fn write_char(&mut self, c: char) -> fmt::Result {
+        self.push_str(c.encode_utf8(&mut [0; 4]));
+        Ok(())
+    }
+}
+
+impl<P: AsRef<Pool>> Extend<u8> for PooledBuf<P> {
+    fn extend<I: IntoIterator<Item = u8>>(&mut self, bytes: I) {
+        let bytes = bytes.into_iter();
+        // A hint is not to be trusted with an allocation of any size.
+        self.reserve(bytes.size_hint().0.min(MAX_CLASS_SIZE));
+        for byte in bytes {
+            self.push(byte);
+        }
+    }
+}
+
+impl<'a, P: AsRef<Pool>> Extend<&'a u8> for PooledBuf<P> {
+    fn extend<I: IntoIterator<Item = &'a u8>>(&mut self, bytes: I) {
+        self.extend(bytes.into_iter().copied());
+    }
+}
+
+impl<P: AsRef<Pool>, Q: AsRef<Pool>> PartialEq<PooledBuf<Q>> for PooledBuf<P> {
+    fn eq(&self, other: &PooledBuf<Q>) -> bool {
+        self.as_slice() == other.as_slice()
+    }
+}
+
+impl<P: AsRef<Pool>> Eq for PooledBuf<P> {}
+
+impl<P: AsRef<Pool>, Q: AsRef<Pool>> PartialOrd<PooledBuf<Q>> for PooledBuf<P> {
+    fn partial_cmp(&self, other: &PooledBuf<Q>) -> Option<Ordering> {
+        self.as_slice().partial_cmp(other.as_slice())
+    }
+}
+
+impl<P: AsRef<Pool>> Ord for PooledBuf<P> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_slice().cmp(other.as_slice())
+    }
+}
+
+impl<P: AsRef<Pool>> Hash for PooledBuf<P> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_slice().hash(state);
+    }
+}
+
+macro_rules! eq_with_bytes {
+    ($([$($generics:tt)*] $other:ty),* $(,)?) => {$(
+        impl<$($generics)* P: AsRef<Pool>> PartialEq<$other> for PooledBuf<P> {
+            fn eq(&self, other: &$other) -> bool {
+                self.as_slice() == &other[..]
+            }
+        }
+
+        impl<$($generics)* P: AsRef<Pool>> PartialEq<PooledBuf<P>> for $other {
+            fn eq(&self, other: &PooledBuf<P>) -> bool {
+                &self[..] == other.as_slice()
+            }
+        }
+    )*};
+}
+
+eq_with_bytes!([] [u8], [] &[u8], [const N: usize,] [u8; N], [const N: usize,] &[u8; N], [] Vec<u8>, [] Bytes);

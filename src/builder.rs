@@ -1,0 +1,452 @@
+//! Configuration, judged once: `try_build` says what is wrong with which value, `build` refuses at compile time.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::Pool;
+use crate::calibration::{DefaultSize, Limits, Sizes};
+use crate::class::{MAX_CLASS_SIZE, MIN_CLASS_SIZE, class_of};
+
+/// How far a guard's buffer jumps when what is written to it no longer fits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Growth {
+    /// To the smallest size class that holds what is written. Spends the least memory on buffers in use.
+    NextClass,
+    /// Straight to the calibrated max size, but to no more than 1 MiB, if that is larger; so most uses copy at most
+    /// once. Until the first calibration this is `NextClass`.
+    MaxSize,
+}
+
+/// Configuration of a [`Pool`]; see [`Pool::builder`].
+///
+/// Every setter and [`build`](Builder::build) is a `const fn`, so a pool can be a plain `static`. Sizes are in bytes
+/// and are rounded up to a size class (a power of two, 64 B to 32 MiB).
+///
+/// # Examples
+///
+/// ```
+/// use bytebufferpool::Pool;
+///
+/// static RESPONSES: Pool = Pool::builder().max_percentile(0.99).retained_bytes_max(16 << 20).build();
+/// assert_eq!(RESPONSES.default_size(), 64);
+/// ```
+///
+/// A bad value in a `static` does not compile:
+///
+/// ```compile_fail
+/// use bytebufferpool::Pool;
+///
+/// static RESPONSES: Pool = Pool::builder().max_percentile(99.0).build();
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a Builder does nothing until it is built"]
+pub struct Builder {
+    calibrate_calls_threshold: u64,
+    max_percentile: f64,
+    default_policy: DefaultSize,
+    growth: Growth,
+    look_up_classes: usize,
+    // `None`: not set, so that it follows what was set instead of conflicting with it.
+    default_size: Option<usize>,
+    max_size: Option<usize>,
+    default_size_limit: Option<usize>,
+    max_size_limit: Option<usize>,
+    retained_bytes_max: usize,
+    thread_cache_bytes_max: usize,
+    trim_interval: Duration,
+}
+
+impl Builder {
+    pub(crate) const fn new() -> Builder {
+        Builder {
+            calibrate_calls_threshold: CALIBRATE_CALLS_THRESHOLD,
+            max_percentile: MAX_PERCENTILE,
+            default_policy: DefaultSize::Mode,
+            growth: Growth::NextClass,
+            look_up_classes: LOOK_UP_CLASSES_MAX,
+            default_size: None,
+            max_size: None,
+            default_size_limit: None,
+            max_size_limit: None,
+            retained_bytes_max: RETAINED_BYTES_MAX,
+            thread_cache_bytes_max: THREAD_CACHE_BYTES_MAX,
+            trim_interval: TRIM_INTERVAL,
+        }
+    }
+
+    /// How many calls of one size class make the pool recalibrate: the call that goes past it does. Default 42 000,
+    /// at least 1.
+    ///
+    /// A lower threshold follows a shifting workload sooner and judges it by fewer messages.
+    pub const fn calibrate_calls_threshold(mut self, calls: u64) -> Builder {
+        self.calibrate_calls_threshold = calls;
+        self
+    }
+
+    /// The share of calls that the calibrated max size must cover, above 0 and at most 1. Default 0.95.
+    ///
+    /// Buffers above the max size are freed when they come back.
+    pub const fn max_percentile(mut self, share: f64) -> Builder {
+        self.max_percentile = share;
+        self
+    }
+
+    /// How a calibration chooses the default size; see [`DefaultSize`].
+    pub const fn default_policy(mut self, policy: DefaultSize) -> Builder {
+        self.default_policy = policy;
+        self
+    }
+
+    /// How far a buffer jumps when it must grow; see [`Growth`].
+    pub const fn growth(mut self, growth: Growth) -> Builder {
+        self.growth = growth;
+        self
+    }
+
+    /// How many classes above the wanted one a `get` may look in when the wanted class has no idle buffer: 0 to 2.
+    ///
+    /// Each step up lends a buffer of twice the size instead of allocating one.
+    pub const fn look_up_classes(mut self, classes: usize) -> Builder {
+        self.look_up_classes = classes;
+        self
+    }
+
+    /// The default size until the first calibration. Default 64 B.
+    ///
+    /// Above a [`max_size`](Builder::max_size) that was set too it is refused.
+    pub const fn default_size(mut self, bytes: usize) -> Builder {
+        self.default_size = Some(bytes);
+        self
+    }
+
+    /// The max size until the first calibration: larger buffers are freed when they come back. Default 32 MiB, or
+    /// [`max_size_limit`](Builder::max_size_limit) if that is lower.
+    pub const fn max_size(mut self, bytes: usize) -> Builder {
+        self.max_size = Some(bytes);
+        self
+    }
+
+    /// No calibration takes the default size above this. Default 1 MiB, or
+    /// [`max_size_limit`](Builder::max_size_limit) if that is lower.
+    ///
+    /// This bounds what a plain `get` can be made to hold by whoever controls the sizes of messages.
+    pub const fn default_size_limit(mut self, bytes: usize) -> Builder {
+        self.default_size_limit = Some(bytes);
+        self
+    }
+
+    /// No calibration takes the max size above this. Default 32 MiB.
+    pub const fn max_size_limit(mut self, bytes: usize) -> Builder {
+        self.max_size_limit = Some(bytes);
+        self
+    }
+
+    /// The budget: how many bytes may lie idle in the pool, thread caches included, at any instant. Default 64 MiB; 0
+    /// keeps nothing.
+    pub const fn retained_bytes_max(mut self, bytes: usize) -> Builder {
+        self.retained_bytes_max = bytes;
+        self
+    }
+
+    /// How many bytes each thread may cache in classes up to 32 KiB. Default 128 KiB; 0 turns thread caches off.
+    ///
+    /// All thread caches together take at most half of the budget, whatever this is.
+    pub const fn thread_cache_bytes_max(mut self, bytes: usize) -> Builder {
+        self.thread_cache_bytes_max = bytes;
+        self
+    }
+
+    /// How long a trim interval is: what stays unused for two of them is freed. Default 1 s.
+    ///
+    /// An interval passes with a calibration or an exchange between a thread's cache and the shared part, once this
+    /// time has gone by, and with every [`Pool::trim`]. A pool that nobody calls frees nothing.
+    pub const fn trim_interval(mut self, interval: Duration) -> Builder {
+        self.trim_interval = interval;
+        self
+    }
+
+    /// The pool.
+    ///
+    /// # Panics
+    ///
+    /// On a bad value, with the setter and its limit; in a `static` or `const` that is a compile error.
+    /// [`try_build`](Builder::try_build) returns an error instead.
+    #[must_use]
+    pub const fn build(self) -> Pool {
+        match self.check() {
+            Ok(config) => Pool::with_config(config),
+            Err(error) => panic!("{}", error.refusal),
+        }
+    }
+
+    /// The pool, or what is wrong with which value.
+    ///
+    /// # Errors
+    ///
+    /// A threshold of 0, a share outside (0, 1], a size or limit above 32 MiB, more than 2 classes to look up, or,
+    /// where both were set, a default above its max. The message names the value, its limit and the setter.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bytebufferpool::Pool;
+    ///
+    /// let error = Pool::builder().default_size(8192).max_size(4096).try_build().unwrap_err();
+    /// assert_eq!(error.to_string(), "Builder::default_size must not be above Builder::max_size: 8192 is above 4096");
+    /// ```
+    pub const fn try_build(self) -> Result<Pool, BuildError> {
+        match self.check() {
+            Ok(config) => Ok(Pool::with_config(config)),
+            Err(error) => Err(error),
+        }
+    }
+
+    const fn check(&self) -> Result<Config, BuildError> {
+        const fn above_largest(set: Option<usize>) -> bool {
+            matches!(set, Some(bytes) if bytes > MAX_CLASS_SIZE)
+        }
+        const fn bad_share(policy: DefaultSize) -> Option<f64> {
+            match policy {
+                DefaultSize::Percentile(share) if !is_share(share) => Some(share),
+                _ => None,
+            }
+        }
+        const fn above(default: Option<usize>, max: Option<usize>) -> Option<Found> {
+            match (default, max) {
+                (Some(default), Some(max)) if class_of(default) > class_of(max) => Some(Found::Above(default, max)),
+                _ => None,
+            }
+        }
+        let refused = if self.calibrate_calls_threshold == 0 {
+            ("Builder::calibrate_calls_threshold must be at least 1", Found::Calls(0))
+        } else if !is_share(self.max_percentile) {
+            ("Builder::max_percentile must be above 0 and at most 1", Found::Share(self.max_percentile))
+        } else if let Some(share) = bad_share(self.default_policy) {
+            ("Builder::default_policy must have a percentile above 0 and at most 1", Found::Share(share))
+        } else if self.look_up_classes > LOOK_UP_CLASSES_MAX {
+            ("Builder::look_up_classes must be at most 2", Found::Classes(self.look_up_classes))
+        } else if above_largest(self.default_size) {
+            ("Builder::default_size must be at most 33554432", Found::Bytes(or(self.default_size, 0)))
+        } else if above_largest(self.max_size) {
+            ("Builder::max_size must be at most 33554432", Found::Bytes(or(self.max_size, 0)))
+        } else if above_largest(self.default_size_limit) {
+            ("Builder::default_size_limit must be at most 33554432", Found::Bytes(or(self.default_size_limit, 0)))
+        } else if above_largest(self.max_size_limit) {
+            ("Builder::max_size_limit must be at most 33554432", Found::Bytes(or(self.max_size_limit, 0)))
+        } else if let Some(found) = above(self.default_size, self.max_size) {
+            ("Builder::default_size must not be above Builder::max_size", found)
+        } else if let Some(found) = above(self.default_size_limit, self.max_size_limit) {
+            ("Builder::default_size_limit must not be above Builder::max_size_limit", found)
+        } else {
+            return Ok(self.resolve());
+        };
+        Err(BuildError::new(refused.0, refused.1))
+    }
+
+    /// What was not set follows what was: a limit binds from the first `put` on, and no default stands above a max.
+    const fn resolve(&self) -> Config {
+        let max_size_limit = or(self.max_size_limit, MAX_CLASS_SIZE);
+        let default_size_limit = or(self.default_size_limit, lesser(DEFAULT_SIZE_LIMIT, max_size_limit));
+        let default_size = or(self.default_size, MIN_CLASS_SIZE);
+        let max_size = match self.max_size {
+            Some(size) => size,
+            None if max_size_limit < default_size => default_size,
+            None => max_size_limit,
+        };
+        Config {
+            calibrate_calls_threshold: self.calibrate_calls_threshold,
+            limits: Limits {
+                max_percentile: self.max_percentile,
+                default_policy: self.default_policy,
+                default_class_limit: class_of(default_size_limit),
+                max_class_limit: class_of(max_size_limit),
+            },
+            growth: self.growth,
+            look_up_classes: self.look_up_classes,
+            initial: Sizes::of_bytes(default_size, max_size),
+            retained_bytes_max: self.retained_bytes_max,
+            thread_cache_bytes_max: self.thread_cache_bytes_max,
+            trim_interval: self.trim_interval,
+        }
+    }
+}
+
+/// A value that [`Builder::try_build`] refused. The message names the value, its limit and the setter.
+///
+/// # Examples
+///
+/// ```
+/// use bytebufferpool::Pool;
+///
+/// let error = Pool::builder().calibrate_calls_threshold(0).try_build().unwrap_err();
+/// assert_eq!(error.to_string(), "Builder::calibrate_calls_threshold must be at least 1: it is 0");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BuildError {
+    /// The setter and its limit: what [`Builder::build`] can say in a constant.
+    refusal: &'static str,
+    found: Found,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Found {
+    Calls(u64),
+    Share(f64),
+    Classes(usize),
+    Bytes(usize),
+    Above(usize, usize),
+}
+
+impl BuildError {
+    const fn new(refusal: &'static str, found: Found) -> BuildError {
+        BuildError { refusal, found }
+    }
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.refusal)?;
+        match self.found {
+            Found::Calls(calls) => write!(f, "it is {calls}"),
+            Found::Share(share) => write!(f, "it is {share}"),
+            Found::Classes(classes) => write!(f, "it is {classes}"),
+            Found::Bytes(bytes) => write!(f, "it is {bytes}"),
+            Found::Above(default, max) => write!(f, "{default} is above {max}"),
+        }
+    }
+}
+
+impl std::error::Error for BuildError {}
+
+/// A checked configuration, with nothing left open.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Config {
+    pub(crate) calibrate_calls_threshold: u64,
+    pub(crate) limits: Limits,
+    pub(crate) growth: Growth,
+    pub(crate) look_up_classes: usize,
+    pub(crate) initial: Sizes,
+    pub(crate) retained_bytes_max: usize,
+    pub(crate) thread_cache_bytes_max: usize,
+    pub(crate) trim_interval: Duration,
+}
+
+impl Config {
+    pub(crate) const DEFAULT: Config = Builder::new().resolve();
+}
+
+/// Go's bytebufferpool's threshold and percentile (`calibrateCallsThreshold`, `maxPercentile`).
+const CALIBRATE_CALLS_THRESHOLD: u64 = 42_000;
+const MAX_PERCENTILE: f64 = 0.95;
+
+const DEFAULT_SIZE_LIMIT: usize = 1 << 20;
+const RETAINED_BYTES_MAX: usize = 64 << 20;
+const THREAD_CACHE_BYTES_MAX: usize = 128 << 10;
+const TRIM_INTERVAL: Duration = Duration::from_secs(1);
+const LOOK_UP_CLASSES_MAX: usize = 2;
+
+// The caches of a few hundred busy threads fit into the half of the budget that is theirs.
+const _: () = assert!(THREAD_CACHE_BYTES_MAX * 256 <= RETAINED_BYTES_MAX / 2);
+const _: () = assert!(DEFAULT_SIZE_LIMIT <= MAX_CLASS_SIZE);
+
+const fn is_share(share: f64) -> bool {
+    // False for NaN.
+    share > 0.0 && share <= 1.0
+}
+
+const fn or(set: Option<usize>, otherwise: usize) -> usize {
+    match set {
+        Some(bytes) => bytes,
+        None => otherwise,
+    }
+}
+
+const fn lesser(a: usize, b: usize) -> usize {
+    if a < b { a } else { b }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::class::size_of_class;
+
+    fn refusal(builder: Builder) -> String {
+        builder.try_build().expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn bad_values_are_refused_with_value_limit_and_setter() {
+        let over = MAX_CLASS_SIZE + 1;
+        let b = Builder::new;
+        for (builder, message) in [
+            (b().calibrate_calls_threshold(0), "Builder::calibrate_calls_threshold must be at least 1: it is 0"),
+            (b().max_percentile(0.0), "Builder::max_percentile must be above 0 and at most 1: it is 0"),
+            (b().max_percentile(f64::NAN), "Builder::max_percentile must be above 0 and at most 1: it is NaN"),
+            (b().max_percentile(1.5), "Builder::max_percentile must be above 0 and at most 1: it is 1.5"),
+            (b().max_percentile(-0.1), "Builder::max_percentile must be above 0 and at most 1: it is -0.1"),
+            (
+                b().default_policy(DefaultSize::Percentile(f64::NAN)),
+                "Builder::default_policy must have a percentile above 0 and at most 1: it is NaN",
+            ),
+            (b().look_up_classes(3), "Builder::look_up_classes must be at most 2: it is 3"),
+            (b().default_size(over), "Builder::default_size must be at most 33554432: it is 33554433"),
+            (b().max_size(over), "Builder::max_size must be at most 33554432: it is 33554433"),
+            (b().default_size_limit(over), "Builder::default_size_limit must be at most 33554432: it is 33554433"),
+            (b().max_size_limit(over), "Builder::max_size_limit must be at most 33554432: it is 33554433"),
+            (
+                b().max_size(64).default_size(65),
+                "Builder::default_size must not be above Builder::max_size: 65 is above 64",
+            ),
+            (
+                b().max_size_limit(64).default_size_limit(65),
+                "Builder::default_size_limit must not be above Builder::max_size_limit: 65 is above 64",
+            ),
+        ] {
+            assert_eq!(refusal(builder), message);
+        }
+    }
+
+    #[test]
+    fn build_panics_with_setter_and_limit() {
+        let panic = std::panic::catch_unwind(|| Builder::new().max_percentile(2.0).build()).unwrap_err();
+        let message = panic.downcast_ref::<String>().expect("a formatted message");
+        assert_eq!(message, "Builder::max_percentile must be above 0 and at most 1");
+    }
+
+    #[test]
+    fn edges_are_accepted() {
+        for builder in [
+            Builder::new().calibrate_calls_threshold(1),
+            Builder::new().max_percentile(1.0),
+            Builder::new().max_percentile(f64::MIN_POSITIVE),
+            Builder::new().max_size(MAX_CLASS_SIZE).default_size(MAX_CLASS_SIZE),
+            // Both round up to the class of 128 bytes.
+            Builder::new().default_size(128).max_size(65),
+            Builder::new().retained_bytes_max(usize::MAX).thread_cache_bytes_max(usize::MAX),
+            Builder::new().retained_bytes_max(0).thread_cache_bytes_max(0),
+        ] {
+            assert!(builder.try_build().is_ok());
+        }
+    }
+
+    #[test]
+    fn what_was_not_set_follows_what_was() {
+        let pool = Builder::new().max_size_limit(4096).build();
+        assert_eq!((pool.default_size(), pool.max_size()), (64, 4096));
+        let pool = Builder::new().default_size(8192).max_size_limit(4096).build();
+        assert_eq!((pool.default_size(), pool.max_size()), (8192, 8192));
+        let pool = Builder::new().max_size(0).build();
+        assert_eq!((pool.default_size(), pool.max_size()), (64, 64));
+        let pool = Builder::new().default_size(MAX_CLASS_SIZE).build();
+        assert_eq!((pool.default_size(), pool.max_size()), (MAX_CLASS_SIZE, MAX_CLASS_SIZE));
+        let config = Builder::new().max_size_limit(4096).resolve();
+        assert_eq!(size_of_class(config.limits.default_class_limit), 4096);
+    }
+
+    #[test]
+    fn the_error_is_an_ordinary_error() {
+        fn ordinary<T: std::error::Error + Send + Sync + 'static>() {}
+        ordinary::<BuildError>();
+    }
+}

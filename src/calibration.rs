@@ -1,0 +1,202 @@
+//! Calibration: from the calls of one window to the default size and the ceiling.
+//!
+//! The algorithm is valyala/bytebufferpool's (`pool.go`, `calibrate`): order the size classes by how often they were
+//! used, take the most used one as the default size and the largest of those that cover the percentile as the max
+//! size. Two things are pinned down that the original leaves open or gets wrong. Ties go to the smaller class (its
+//! sort is unstable). And calls whose size the caller asked for by number count for the max size only: what one
+//! caller asks for must not move what every other caller gets.
+//!
+//! This module is arithmetic: it owns no counter and takes no lock.
+
+use crate::class::{CLASSES, class_of, size_of_class};
+
+/// How a calibration chooses the default size, the capacity that a plain `get` starts with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum DefaultSize {
+    /// The size class with the most calls, as in Go's bytebufferpool.
+    ///
+    /// Right when most messages have about one size. With widely spread sizes, every message above the most common
+    /// one grows.
+    Mode,
+    /// The smallest size class that holds at least this share of the calls, above 0 and at most 1.
+    ///
+    /// A high share buys fewer growths with larger buffers.
+    Percentile(f64),
+}
+
+/// The calls of one window: how many uses of each class ended in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Window {
+    /// Uses that began with a plain `get`, and donations.
+    pub(crate) plain: [u64; CLASSES],
+    /// Uses that began with a capacity asked for by number.
+    pub(crate) asked: [u64; CLASSES],
+}
+
+impl Window {
+    pub(crate) fn calls(&self, class: usize) -> u64 {
+        self.plain[class] + self.asked[class]
+    }
+}
+
+/// What a calibration is bound by; sizes as classes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) max_percentile: f64,
+    pub(crate) default_policy: DefaultSize,
+    pub(crate) default_class_limit: usize,
+    pub(crate) max_class_limit: usize,
+}
+
+/// The sizes in force, as classes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sizes {
+    pub(crate) default_class: usize,
+    pub(crate) max_class: usize,
+}
+
+impl Sizes {
+    pub(crate) const fn of_bytes(default_size: usize, max_size: usize) -> Sizes {
+        Sizes { default_class: class_of(default_size), max_class: class_of(max_size) }
+    }
+
+    pub(crate) const fn default_size(self) -> usize {
+        size_of_class(self.default_class)
+    }
+
+    pub(crate) const fn max_size(self) -> usize {
+        size_of_class(self.max_class)
+    }
+}
+
+/// The sizes that `window` teaches; `None` when nothing was counted.
+pub(crate) fn calibrate(window: &Window, limits: &Limits, before: Sizes) -> Option<Sizes> {
+    let total: u64 = (0..CLASSES).map(|class| window.calls(class)).sum();
+    if total == 0 {
+        return None;
+    }
+    let max_class = covering_class(window, total, limits.max_percentile).min(limits.max_class_limit);
+    let learned = match limits.default_policy {
+        DefaultSize::Mode => most_called_class(&window.plain),
+        DefaultSize::Percentile(share) => class_at_share(&window.plain, share),
+    };
+    let default_class = learned.unwrap_or(before.default_class).min(limits.default_class_limit);
+    Some(Sizes { default_class, max_class: max_class.max(default_class) })
+}
+
+/// The largest class among the most called ones that are taken while those before cover no more than the percentile.
+fn covering_class(window: &Window, total: u64, max_percentile: f64) -> usize {
+    let mut by_calls: [usize; CLASSES] = std::array::from_fn(|class| class);
+    by_calls.sort_by_key(|&class| std::cmp::Reverse(window.calls(class)));
+    // In range: total is a count of calls and the percentile at most 1.
+    let covered_max = (total as f64 * max_percentile) as u64;
+    let mut covered = 0;
+    let mut largest = 0;
+    for class in by_calls {
+        if covered > covered_max || window.calls(class) == 0 {
+            break;
+        }
+        covered += window.calls(class);
+        largest = largest.max(class);
+    }
+    largest
+}
+
+fn most_called_class(calls: &[u64; CLASSES]) -> Option<usize> {
+    // The first of the greatest, so that ties go to the smaller class.
+    let most = calls.iter().copied().max().filter(|&most| most > 0)?;
+    calls.iter().position(|&calls| calls == most)
+}
+
+fn class_at_share(calls: &[u64; CLASSES], share: f64) -> Option<usize> {
+    let total: u64 = calls.iter().sum();
+    if total == 0 {
+        return None;
+    }
+    let mut below = 0;
+    calls.iter().position(|&calls| {
+        below += calls;
+        below > 0 && below as f64 >= total as f64 * share
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MODE: Limits = Limits {
+        max_percentile: 0.95,
+        default_policy: DefaultSize::Mode,
+        default_class_limit: CLASSES - 1,
+        max_class_limit: CLASSES - 1,
+    };
+    const SMALLEST: Sizes = Sizes { default_class: 0, max_class: 0 };
+
+    fn window(plain: &[(usize, u64)], asked: &[(usize, u64)]) -> Window {
+        let mut window = Window::default();
+        for &(class, calls) in plain {
+            window.plain[class] += calls;
+        }
+        for &(class, calls) in asked {
+            window.asked[class] += calls;
+        }
+        window
+    }
+
+    #[test]
+    fn an_empty_window_teaches_nothing() {
+        assert_eq!(calibrate(&Window::default(), &MODE, SMALLEST), None);
+    }
+
+    #[test]
+    fn the_go_workload_settles_at_1024_and_16384() {
+        // Its TestPoolCalibrate: 1004 bytes, every 15th call random below 15 234.
+        let window = window(&[(4, 39_200 + 180), (5, 188), (6, 376), (7, 752), (8, 1_304)], &[]);
+        let sizes = calibrate(&window, &MODE, SMALLEST).unwrap();
+        assert_eq!((sizes.default_size(), sizes.max_size()), (1024, 16_384));
+    }
+
+    #[test]
+    fn asking_moves_the_max_size_but_never_the_default() {
+        let before = Sizes { default_class: 3, max_class: 5 };
+        let sizes = calibrate(&window(&[], &[(7, 10)]), &MODE, before).unwrap();
+        assert_eq!(sizes, Sizes { default_class: 3, max_class: 7 });
+        let sizes = calibrate(&window(&[(2, 1)], &[(7, 10)]), &MODE, before).unwrap();
+        assert_eq!(sizes, Sizes { default_class: 2, max_class: 7 });
+    }
+
+    #[test]
+    fn ties_go_to_the_smaller_class() {
+        let sizes = calibrate(&window(&[(4, 5), (2, 5)], &[]), &MODE, SMALLEST).unwrap();
+        assert_eq!(sizes.default_class, 2);
+    }
+
+    #[test]
+    fn a_class_is_taken_while_the_calls_before_it_are_within_the_percentile() {
+        let with = |max_percentile| Limits { max_percentile, ..MODE };
+        let window = window(&[(0, 95), (9, 5)], &[]);
+        // 95 of 100 calls come before class 9: taken at 0.95 exactly, not below.
+        assert_eq!(calibrate(&window, &with(0.95), SMALLEST).unwrap().max_class, 9);
+        assert_eq!(calibrate(&window, &with(0.94), SMALLEST).unwrap().max_class, 0);
+    }
+
+    #[test]
+    fn limits_bind_and_the_max_size_never_falls_below_the_default() {
+        let limits = Limits { default_class_limit: 6, max_class_limit: 4, ..MODE };
+        let sizes = calibrate(&window(&[(12, 9)], &[]), &limits, SMALLEST).unwrap();
+        assert_eq!(sizes, Sizes { default_class: 6, max_class: 6 });
+    }
+
+    #[test]
+    fn a_percentile_default_is_the_smallest_class_that_holds_the_share() {
+        let with = |share| Limits { default_policy: DefaultSize::Percentile(share), ..MODE };
+        let window = window(&[(1, 50), (4, 40), (8, 10)], &[]);
+        let default_at = |share| calibrate(&window, &with(share), SMALLEST).unwrap().default_class;
+        assert_eq!(
+            [default_at(0.5), default_at(0.51), default_at(0.9), default_at(0.91), default_at(1.0)],
+            [1, 4, 4, 8, 8]
+        );
+        assert_eq!(default_at(f64::MIN_POSITIVE), 1);
+    }
+}

@@ -1,0 +1,111 @@
+//! Size classes: 20 powers of two from 64 B to 32 MiB.
+//!
+//! Go's bytebufferpool starts at 64 B because that is a cache line on the machines it was written for, and ends at
+//! 32 MiB; both are kept, so that its test vectors hold here (`index(65) == 1`, `index(2^25) == 19`). A class is an
+//! index, `64 << class` is its size in bytes; the two never share a variable.
+
+/// The size of the smallest class, in bytes: 64.
+pub const MIN_CLASS_SIZE: usize = 64;
+
+/// The size of the largest class, in bytes: 32 MiB. Larger buffers are allocated on demand and never kept.
+pub const MAX_CLASS_SIZE: usize = 32 << 20;
+
+/// How many size classes there are: 20, `MIN_CLASS_SIZE << 0` to `MIN_CLASS_SIZE << 19`.
+pub const CLASSES: usize = 20;
+
+const _: () = assert!(MIN_CLASS_SIZE.is_power_of_two());
+const _: () = assert!(MIN_CLASS_SIZE << (CLASSES - 1) == MAX_CLASS_SIZE);
+
+const MIN_CLASS_BITS: u32 = MIN_CLASS_SIZE.trailing_zeros();
+
+/// The size of `class` in bytes.
+#[inline]
+pub(crate) const fn size_of_class(class: usize) -> usize {
+    MIN_CLASS_SIZE << class
+}
+
+/// The smallest class whose buffers hold `len` bytes; the largest class for everything above it.
+///
+/// `(len - 1) | 63` has its highest bit at 5 for every length up to 64, which saves the branch for the small ones.
+#[inline]
+pub(crate) const fn class_of(len: usize) -> usize {
+    if len > MAX_CLASS_SIZE {
+        return CLASSES - 1;
+    }
+    let class = (len.saturating_sub(1) | (MIN_CLASS_SIZE - 1)).ilog2() - (MIN_CLASS_BITS - 1);
+    class as usize
+}
+
+/// The class whose size is exactly `capacity`, if there is one.
+#[inline]
+pub(crate) const fn class_of_capacity(capacity: usize) -> Option<usize> {
+    // A capacity of zero has 64 trailing zeros and is not a power of two; sizes below 64 wrap to a large class.
+    let class = capacity.trailing_zeros().wrapping_sub(MIN_CLASS_BITS) as usize;
+    if class < CLASSES && capacity.is_power_of_two() { Some(class) } else { None }
+}
+
+/// The largest class that a buffer of `capacity` bytes can be cut down to; `None` below the smallest class and above
+/// the largest.
+pub(crate) const fn class_below(capacity: usize) -> Option<usize> {
+    if capacity < MIN_CLASS_SIZE || capacity > MAX_CLASS_SIZE {
+        return None;
+    }
+    Some((capacity.ilog2() - MIN_CLASS_BITS) as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Section by section what "class" means, written the slow way.
+    fn class_by_search(len: usize) -> usize {
+        (0..CLASSES).find(|&class| size_of_class(class) >= len).unwrap_or(CLASSES - 1)
+    }
+
+    #[test]
+    fn every_length_to_65600_and_both_sides_of_every_edge_have_the_class_of_the_definition() {
+        let edges = (0..usize::BITS).flat_map(|bit| {
+            let edge = 1_usize << bit;
+            [edge - 1, edge, edge.saturating_add(1)]
+        });
+        for len in (0..=65_600).chain(edges).chain([usize::MAX - 1, usize::MAX]) {
+            let class = class_of(len);
+            assert_eq!(class, class_by_search(len), "length {len}");
+            assert!(len > MAX_CLASS_SIZE || size_of_class(class) >= len, "length {len}");
+            assert!(class == 0 || size_of_class(class - 1) < len, "length {len}");
+        }
+    }
+
+    #[test]
+    fn a_capacity_has_a_class_exactly_when_it_is_a_class_size() {
+        let edges = (0..usize::BITS).flat_map(|bit| {
+            let edge = 1_usize << bit;
+            [edge - 1, edge, edge.saturating_add(1)]
+        });
+        for capacity in (0..=65_600).chain(edges).chain([usize::MAX]) {
+            let by_search = (0..CLASSES).find(|&class| size_of_class(class) == capacity);
+            assert_eq!(class_of_capacity(capacity), by_search, "capacity {capacity}");
+            let below = (0..CLASSES).rev().find(|&class| size_of_class(class) <= capacity);
+            let below = below.filter(|_| capacity <= MAX_CLASS_SIZE);
+            assert_eq!(class_below(capacity), below, "capacity {capacity}");
+        }
+    }
+
+    #[test]
+    fn the_vectors_of_the_go_original_hold() {
+        for (len, class) in [
+            (0, 0),
+            (64, 0),
+            (65, 1),
+            (128, 1),
+            (129, 2),
+            (4096, 6),
+            (4097, 7),
+            (1 << 24, 18),
+            ((1 << 24) + 1, 19),
+            (1 << 25, 19),
+        ] {
+            assert_eq!(class_of(len), class, "length {len}");
+        }
+    }
+}

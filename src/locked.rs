@@ -1,0 +1,256 @@
+//! The pool as it is specified and nothing more: one state, idle buffers in a stack per class, no thread cache.
+//!
+//! Every method is the specification of section "what each odd path does to the books", written the slow way.
+
+use std::collections::TryReserveError;
+
+use crate::builder::{Config, Growth};
+use crate::calibration::{Sizes, Window, calibrate};
+use crate::class::{CLASSES, MAX_CLASS_SIZE, class_below, class_of, class_of_capacity, size_of_class};
+use crate::stats::{ClassStats, Dropped, Stats};
+use crate::usage::Use;
+
+#[derive(Debug)]
+pub(crate) struct Locked {
+    config: Config,
+    sizes: Sizes,
+    window: Window,
+    calibrations: u64,
+    shelves: [Shelf; CLASSES],
+    hits: u64,
+    misses: u64,
+    puts: u64,
+    detached: u64,
+    donated: u64,
+    growths: u64,
+    allocated: u64,
+    trimmed: u64,
+    dropped: Dropped,
+}
+
+#[derive(Debug)]
+struct Shelf {
+    buffers: Vec<Vec<u8>>,
+    /// The fewest buffers that lay here since the trim interval began: what was not needed in it.
+    low_water: usize,
+}
+
+impl Locked {
+    pub(crate) const fn new(config: Config) -> Locked {
+        Locked {
+            config,
+            sizes: config.initial,
+            window: Window { plain: [0; CLASSES], asked: [0; CLASSES] },
+            calibrations: 0,
+            shelves: [const { Shelf { buffers: Vec::new(), low_water: 0 } }; CLASSES],
+            hits: 0,
+            misses: 0,
+            puts: 0,
+            detached: 0,
+            donated: 0,
+            growths: 0,
+            allocated: 0,
+            trimmed: 0,
+            dropped: Dropped { discarded: 0, out_of_class: 0, over_ceiling: 0, over_budget: 0, shelf_full: 0 },
+        }
+    }
+
+    pub(crate) fn sizes(&self) -> Sizes {
+        self.sizes
+    }
+
+    pub(crate) fn get(&mut self) -> Result<Vec<u8>, TryReserveError> {
+        self.get_with_capacity(self.sizes.default_size())
+    }
+
+    pub(crate) fn get_with_capacity(&mut self, capacity: usize) -> Result<Vec<u8>, TryReserveError> {
+        if let Some(vec) = self.take(capacity) {
+            self.hits += 1;
+            return Ok(vec);
+        }
+        let vec = self.allocate(capacity)?;
+        self.misses += 1;
+        Ok(vec)
+    }
+
+    /// A guard ended and its buffer comes back.
+    pub(crate) fn finish(&mut self, vec: Vec<u8>, usage: Use) {
+        self.puts += 1;
+        self.count(usage);
+        self.keep(vec);
+    }
+
+    pub(crate) fn discard(&mut self, usage: Use) {
+        self.puts += 1;
+        self.count(usage);
+        self.dropped.discarded += 1;
+    }
+
+    pub(crate) fn detach(&mut self, usage: Use) {
+        self.detached += 1;
+        self.count(usage);
+    }
+
+    pub(crate) fn put(&mut self, vec: Vec<u8>) {
+        self.donated += 1;
+        self.count(Use::donated(vec.len()));
+        self.keep(vec);
+    }
+
+    pub(crate) fn grow(&mut self, vec: &mut Vec<u8>, additional: usize) -> Result<(), TryReserveError> {
+        let Some(needed) = vec.len().checked_add(additional).filter(|&needed| needed <= MAX_CLASS_SIZE) else {
+            return vec.try_reserve(additional);
+        };
+        let mut target = size_of_class(class_of(needed));
+        if self.config.growth == Growth::MaxSize && self.calibrations > 0 {
+            target = target.max(self.sizes.max_size().min(crate::GROWTH_JUMP_SIZE_MAX));
+        }
+        let mut larger = match self.take(target) {
+            Some(larger) => larger,
+            None => self.allocate(target)?,
+        };
+        self.growths += 1;
+        larger.extend_from_slice(vec);
+        let smaller = std::mem::replace(vec, larger);
+        self.keep(smaller);
+        Ok(())
+    }
+
+    pub(crate) fn prefill(&mut self, capacity: usize, count: usize) -> usize {
+        let mut taken = 0;
+        while taken < count && capacity <= self.sizes.max_size() {
+            let size = size_of_class(class_of(capacity));
+            if self.retained_bytes() + size > self.config.retained_bytes_max {
+                break;
+            }
+            let Ok(vec) = self.allocate(size) else { break };
+            self.keep(vec);
+            taken += 1;
+        }
+        taken
+    }
+
+    pub(crate) fn calibrate(&mut self) {
+        let Some(sizes) = calibrate(&self.window, &self.config.limits, self.sizes) else { return };
+        self.window = Window::default();
+        self.sizes = sizes;
+        self.calibrations += 1;
+        for class in sizes.max_class + 1..CLASSES {
+            let freed = self.shelves[class].free(usize::MAX);
+            self.trimmed += freed as u64;
+        }
+    }
+
+    /// One trim interval passes.
+    pub(crate) fn trim(&mut self) -> usize {
+        self.free_from_shelves(|shelf| shelf.low_water)
+    }
+
+    pub(crate) fn purge(&mut self) -> usize {
+        self.free_from_shelves(|shelf| shelf.buffers.len())
+    }
+
+    fn free_from_shelves(&mut self, count: impl Fn(&Shelf) -> usize) -> usize {
+        let mut freed_bytes = 0;
+        for (class, shelf) in self.shelves.iter_mut().enumerate() {
+            let freed = shelf.free(count(shelf));
+            self.trimmed += freed as u64;
+            freed_bytes += freed * size_of_class(class);
+        }
+        freed_bytes
+    }
+
+    pub(crate) fn retained_bytes(&self) -> usize {
+        (0..CLASSES).map(|class| self.shelves[class].buffers.len() * size_of_class(class)).sum()
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let gets = self.hits + self.misses;
+        let classes = std::array::from_fn(|class| ClassStats {
+            size: size_of_class(class),
+            calls: self.window.calls(class),
+            retained: self.shelves[class].buffers.len() as u64,
+        });
+        Stats {
+            gets,
+            hits: self.hits,
+            misses: self.misses,
+            puts: self.puts,
+            detached: self.detached,
+            outstanding: gets - self.puts - self.detached,
+            donated: self.donated,
+            growths: self.growths,
+            allocated: self.allocated,
+            dropped: self.dropped,
+            trimmed: self.trimmed,
+            calibrations: self.calibrations,
+            default_size: self.sizes.default_size(),
+            max_size: self.sizes.max_size(),
+            retained_bytes: self.retained_bytes(),
+            retained_buffers: classes.iter().map(|class| class.retained).sum(),
+            classes,
+        }
+    }
+
+    fn take(&mut self, capacity: usize) -> Option<Vec<u8>> {
+        if capacity > MAX_CLASS_SIZE {
+            return None;
+        }
+        let wanted = class_of(capacity);
+        let highest = (wanted + self.config.look_up_classes).min(CLASSES - 1);
+        self.shelves[wanted..=highest].iter_mut().find_map(Shelf::pop)
+    }
+
+    fn allocate(&mut self, capacity: usize) -> Result<Vec<u8>, TryReserveError> {
+        let vec = crate::allocate(capacity)?;
+        self.allocated += 1;
+        Ok(vec)
+    }
+
+    fn count(&mut self, usage: Use) {
+        let Some(class) = usage.class() else { return };
+        let row = if usage.asked { &mut self.window.asked } else { &mut self.window.plain };
+        row[class] += 1;
+        if self.window.calls(class) > self.config.calibrate_calls_threshold {
+            self.calibrate();
+        }
+    }
+
+    /// Keeps `vec`, or drops it for the first reason that applies.
+    fn keep(&mut self, mut vec: Vec<u8>) {
+        vec.clear();
+        let Some(class) = class_below(vec.capacity()) else {
+            self.dropped.out_of_class += 1;
+            return;
+        };
+        let size = size_of_class(class);
+        if class_of_capacity(vec.capacity()).is_none() {
+            vec.shrink_to(size);
+        }
+        if vec.capacity() != size {
+            self.dropped.out_of_class += 1;
+        } else if class > self.sizes.max_class {
+            self.dropped.over_ceiling += 1;
+        } else if self.retained_bytes() + size > self.config.retained_bytes_max {
+            self.dropped.over_budget += 1;
+        } else {
+            self.shelves[class].buffers.push(vec);
+        }
+    }
+}
+
+impl Shelf {
+    fn pop(&mut self) -> Option<Vec<u8>> {
+        let vec = self.buffers.pop()?;
+        self.low_water = self.low_water.min(self.buffers.len());
+        Some(vec)
+    }
+
+    /// Frees up to `count` buffers, those longest here first, and begins an interval.
+    fn free(&mut self, count: usize) -> usize {
+        let count = count.min(self.buffers.len());
+        self.buffers.drain(..count);
+        self.low_water = self.buffers.len();
+        count
+    }
+}

@@ -1,0 +1,239 @@
+//! The books: what a pool did and holds, as numbers and as a table.
+
+use std::fmt;
+
+use crate::class::CLASSES;
+
+/// What a pool did since it was made and what it holds now; see [`Pool::stats`](crate::Pool::stats).
+///
+/// With no operation in flight these hold exactly:
+///
+/// - `gets == hits + misses`
+/// - `gets == puts + detached + outstanding`
+/// - `allocated + donated == retained_buffers + outstanding + detached + dropped.total() + trimmed`
+/// - `retained_bytes` is the sum of `size * retained` over the classes, and `retained_buffers` of `retained`
+///
+/// While other threads operate, single figures may lag behind each other, but `retained_bytes` is never above the
+/// budget.
+///
+/// `Display` prints a table:
+///
+/// ```
+/// use bytebufferpool::Pool;
+///
+/// let pool = Pool::new();
+/// drop(pool.get());
+/// println!("{}", pool.stats());
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Buffers lent: every successful `get`.
+    pub gets: u64,
+    /// Gets that an idle buffer served.
+    pub hits: u64,
+    /// Gets that had to allocate.
+    pub misses: u64,
+    /// Guards that ended in any way but `into_vec`: dropped, discarded, or the last clone of a frozen buffer dropped.
+    pub puts: u64,
+    /// Guards that ended with `into_vec`: their buffers left the pool.
+    pub detached: u64,
+    /// Guards (and frozen buffers) that have not ended. One that was passed to `mem::forget` stays here.
+    pub outstanding: u64,
+    /// Buffers that came in through [`Pool::put`](crate::Pool::put).
+    pub donated: u64,
+    /// Times a guard moved to a larger buffer of the pool.
+    pub growths: u64,
+    /// Buffers the pool took from the heap: for a get, a growth or `prefill`.
+    pub allocated: u64,
+    /// Buffers that came back and were freed, by the first reason that applies.
+    pub dropped: Dropped,
+    /// Idle buffers freed by `trim`, `purge` or a calibration.
+    pub trimmed: u64,
+    /// How often the sizes were recalibrated.
+    pub calibrations: u64,
+    /// The least room of a plain `get`, in bytes.
+    pub default_size: usize,
+    /// The ceiling in bytes: larger buffers are freed when they come back.
+    pub max_size: usize,
+    /// Bytes idle in the pool, thread caches included.
+    pub retained_bytes: usize,
+    /// Buffers idle in the pool, thread caches included.
+    pub retained_buffers: u64,
+    /// The size classes, smallest first.
+    pub classes: [ClassStats; CLASSES],
+}
+
+/// Buffers that were freed instead of kept, by reason; part of [`Stats`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Dropped {
+    /// Ended with `discard`.
+    pub discarded: u64,
+    /// Capacity below 64 B or above 32 MiB, or not to be cut down to a class size.
+    pub out_of_class: u64,
+    /// Above the calibrated max size.
+    pub over_ceiling: u64,
+    /// The budget was spent.
+    pub over_budget: u64,
+    /// The class's place in the shared part was full.
+    pub shelf_full: u64,
+}
+
+impl Dropped {
+    /// All of them together.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.discarded + self.out_of_class + self.over_ceiling + self.over_budget + self.shelf_full
+    }
+}
+
+/// One size class; part of [`Stats`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClassStats {
+    /// Its buffers' capacity in bytes.
+    pub size: usize,
+    /// Uses counted for it since the last calibration.
+    pub calls: u64,
+    /// Its idle buffers.
+    pub retained: u64,
+}
+
+impl fmt::Display for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let dropped = &self.dropped;
+        writeln!(
+            f,
+            "gets {}: hits {} ({:.1} %), misses {}; outstanding {}, detached {}, donated {}",
+            self.gets,
+            self.hits,
+            percent(self.hits, self.gets),
+            self.misses,
+            self.outstanding,
+            self.detached,
+            self.donated,
+        )?;
+        writeln!(
+            f,
+            "allocated {}, growths {}, calibrations {}, idle {} in {} buffers",
+            self.allocated,
+            self.growths,
+            self.calibrations,
+            Bytes(self.retained_bytes),
+            self.retained_buffers,
+        )?;
+        writeln!(
+            f,
+            "freed: discarded {}, out of class {}, over ceiling {}, over budget {}, shelf full {}, trimmed {}",
+            dropped.discarded,
+            dropped.out_of_class,
+            dropped.over_ceiling,
+            dropped.over_budget,
+            dropped.shelf_full,
+            self.trimmed,
+        )?;
+        writeln!(f, "{:>8} {:>12} {:>8} {:>10}  calls in this window", "class", "calls", "kept", "bytes")?;
+        let most = self.classes.iter().map(|class| class.calls).max().unwrap_or(0);
+        for class in self.classes.iter().filter(|class| self.is_worth_a_row(class)) {
+            let mark = match (class.size == self.default_size, class.size == self.max_size) {
+                (true, true) => "  <- default, ceiling",
+                (true, false) => "  <- default",
+                (false, true) => "  <- ceiling",
+                (false, false) => "",
+            };
+            let row = format!(
+                "{:>8} {:>12} {:>8} {:>10}  {:<BAR_WIDTH$}{mark}",
+                Bytes(class.size).to_string(),
+                class.calls,
+                class.retained,
+                Bytes(class.size * class.retained as usize).to_string(),
+                bar(class.calls, most),
+            );
+            writeln!(f, "{}", row.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+impl Stats {
+    fn is_worth_a_row(&self, class: &ClassStats) -> bool {
+        class.calls > 0 || class.retained > 0 || class.size == self.default_size || class.size == self.max_size
+    }
+}
+
+const BAR_WIDTH: usize = 24;
+
+/// At least one mark for any call, so that no class that was used looks unused.
+fn bar(calls: u64, most: u64) -> String {
+    if calls == 0 {
+        return String::new();
+    }
+    let marks = (u128::from(calls) * BAR_WIDTH as u128).div_ceil(u128::from(most));
+    "#".repeat(marks as usize)
+}
+
+fn percent(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 }
+}
+
+/// A number of bytes for people: whole up to 9999 of a unit, in powers of 1024.
+struct Bytes(usize);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            bytes if bytes < 1024 => write!(f, "{bytes} B"),
+            bytes if bytes < 1024 * 1024 => write_scaled(f, bytes, 1024, "KiB"),
+            bytes if bytes < 1024 * 1024 * 1024 => write_scaled(f, bytes, 1024 * 1024, "MiB"),
+            bytes => write_scaled(f, bytes, 1024 * 1024 * 1024, "GiB"),
+        }
+    }
+}
+
+fn write_scaled(f: &mut fmt::Formatter<'_>, bytes: usize, unit: usize, name: &str) -> fmt::Result {
+    if bytes % unit == 0 {
+        write!(f, "{} {name}", bytes / unit)
+    } else {
+        write!(f, "{:.1} {name}", bytes as f64 / unit as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::class::size_of_class;
+
+    fn sample() -> Stats {
+        let mut stats =
+            Stats { gets: 8, hits: 6, misses: 2, default_size: 128, max_size: 32 << 20, ..Stats::default() };
+        stats.classes = std::array::from_fn(|class| ClassStats { size: size_of_class(class), calls: 0, retained: 0 });
+        stats.classes[0].calls = 1;
+        stats.classes[1].calls = 4800;
+        stats.classes[4].retained = 3;
+        stats
+    }
+
+    #[test]
+    fn the_table_has_a_row_per_class_in_use_and_marks_default_and_ceiling() {
+        let table = sample().to_string();
+        let rows: Vec<&str> = table.lines().skip(4).collect();
+        assert_eq!(rows.len(), 4, "{table}");
+        assert_eq!(rows[0].split_whitespace().collect::<Vec<_>>(), ["64", "B", "1", "0", "0", "B", "#"]);
+        assert!(rows[1].ends_with(&format!("{}  <- default", "#".repeat(BAR_WIDTH))), "{table}");
+        assert_eq!(rows[2].split_whitespace().collect::<Vec<_>>(), ["1", "KiB", "0", "3", "3", "KiB"]);
+        assert!(rows[3].starts_with("  32 MiB") && rows[3].ends_with("<- ceiling"), "{table}");
+        assert!(table.starts_with("gets 8: hits 6 (75.0 %), misses 2"), "{table}");
+    }
+
+    #[test]
+    fn one_class_can_be_both_default_and_ceiling() {
+        let stats = Stats { max_size: 128, ..sample() };
+        assert!(stats.to_string().contains("<- default, ceiling"));
+    }
+
+    #[test]
+    fn an_empty_pool_prints_without_dividing_by_zero() {
+        assert!(Stats::default().to_string().starts_with("gets 0: hits 0 (0.0 %)"));
+    }
+}

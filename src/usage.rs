@@ -1,0 +1,89 @@
+//! What one use was: how large it got, and whether its size was asked for.
+
+use crate::class::class_of;
+
+/// The running record of a use, carried by its guard in one word.
+///
+/// The low bits hold the peak length so far (of a use that asked for a capacity, at least that); the top bit says that
+/// it asked. Lengths stop at `isize::MAX`, so the bit is free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark(usize);
+
+const ASKED: usize = 1 << (usize::BITS - 1);
+
+impl Mark {
+    /// A use that began without a size.
+    pub(crate) const PLAIN: Mark = Mark(0);
+
+    /// The use was counted and its buffer is gone. No use reaches it: a buffer of `isize::MAX` bytes cannot exist, as
+    /// the address space also holds this program.
+    pub(crate) const ENDED: Mark = Mark(usize::MAX);
+
+    /// A use that asked for `capacity` bytes.
+    #[inline]
+    pub(crate) const fn asked(capacity: usize) -> Mark {
+        Mark(capacity | ASKED)
+    }
+
+    /// The contents were `len` bytes long at some time.
+    #[inline]
+    pub(crate) fn raise(&mut self, len: usize) {
+        self.0 = (self.0 & ASKED) | (self.0 & !ASKED).max(len);
+    }
+
+    /// The finished use, with `len` bytes at its end.
+    #[inline]
+    pub(crate) fn finish(self, len: usize) -> Use {
+        Use { peak: (self.0 & !ASKED).max(len), asked: self.0 & ASKED != 0 }
+    }
+}
+
+/// A finished use, as calibration counts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Use {
+    /// The largest length that was held or asked for. Zero says nothing, and is not counted.
+    pub(crate) peak: usize,
+    pub(crate) asked: bool,
+}
+
+impl Use {
+    /// A donated buffer.
+    pub(crate) fn donated(len: usize) -> Use {
+        Mark::PLAIN.finish(len)
+    }
+
+    /// The class it counts in.
+    #[inline]
+    pub(crate) fn class(self) -> Option<usize> {
+        if self.peak == 0 { None } else { Some(class_of(self.peak)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_peak_counts_not_the_end() {
+        let mut mark = Mark::PLAIN;
+        mark.raise(900);
+        mark.raise(10);
+        assert_eq!(mark.finish(5), Use { peak: 900, asked: false });
+        assert_eq!(mark.finish(901), Use { peak: 901, asked: false });
+    }
+
+    #[test]
+    fn an_asked_size_counts_at_least_as_asked_and_stays_marked() {
+        let mut mark = Mark::asked(4096);
+        assert_eq!(mark.finish(0), Use { peak: 4096, asked: true });
+        mark.raise(5000);
+        assert_eq!(mark.finish(3), Use { peak: 5000, asked: true });
+    }
+
+    #[test]
+    fn nothing_asked_and_nothing_held_is_not_counted() {
+        assert_eq!(Mark::PLAIN.finish(0).class(), None);
+        assert_eq!(Mark::asked(0).finish(0).class(), None);
+        assert_eq!(Mark::asked(0).finish(1).class(), Some(0));
+    }
+}
