@@ -11,7 +11,7 @@ use std::collections::TryReserveError;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::io::{self, Read, Write};
-use std::mem;
+use std::mem::{self, ManuallyDrop};
 use std::ops::{Deref, DerefMut, RangeBounds};
 use std::str::Utf8Error;
 
@@ -66,7 +66,8 @@ use crate::usage::Mark;
 /// ```
 #[must_use = "a buffer that is dropped at once was fetched for nothing; consider `prefill` to warm a pool up"]
 pub struct PooledBuf<P: AsRef<Pool> = &'static Pool> {
-    vec: Vec<u8>,
+    /// Taken by whatever ends the guard. Not dropped by itself, which would cost a look at its capacity every time.
+    vec: ManuallyDrop<Vec<u8>>,
     mark: Mark,
     pool: P,
 }
@@ -75,7 +76,7 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
     #[inline]
     pub(crate) fn new(vec: Vec<u8>, mark: Mark, pool: P) -> PooledBuf<P> {
         debug_assert!(vec.is_empty());
-        PooledBuf { vec, mark, pool }
+        PooledBuf { vec: ManuallyDrop::new(vec), mark, pool }
     }
 
     /// The buffer itself, for trait implementations that only append within the capacity.
@@ -309,7 +310,7 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
     pub fn into_vec(mut self) -> Vec<u8> {
         self.pool.as_ref().detach(self.mark, self.vec.len());
         self.mark = Mark::ENDED;
-        mem::take(&mut self.vec)
+        mem::take(&mut *self.vec)
     }
 
     /// Makes the contents immutable and shareable; the buffer comes home when the last clone drops, on whichever
@@ -337,7 +338,7 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
 
     /// Ends the loan and frees the buffer instead of returning it.
     pub fn discard(mut self) {
-        let vec = mem::take(&mut self.vec);
+        let vec = mem::take(&mut *self.vec);
         self.pool.as_ref().discard(vec, self.mark);
         self.mark = Mark::ENDED;
     }
@@ -346,8 +347,7 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
 impl<P: AsRef<Pool>> Drop for PooledBuf<P> {
     #[inline]
     fn drop(&mut self) {
-        let vec = mem::take(&mut self.vec);
-        self.pool.as_ref().finish(vec, self.mark);
+        self.pool.as_ref().finish(&mut self.vec, self.mark);
     }
 }
 

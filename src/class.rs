@@ -36,12 +36,13 @@ pub(crate) const fn class_of(len: usize) -> usize {
     class as usize
 }
 
-/// The class whose size is exactly `capacity`, if there is one.
+/// The class whose size is exactly `capacity`, if there is one below `classes`.
 #[inline]
-pub(crate) const fn class_of_capacity(capacity: usize) -> Option<usize> {
-    // A capacity of zero has 64 trailing zeros and is not a power of two; sizes below 64 wrap to a large class.
+pub(crate) const fn class_of_capacity(capacity: usize, classes: usize) -> Option<usize> {
+    // Capacities below 64 bytes wrap to a class that is out of range; zero has 64 trailing zeros.
     let class = capacity.trailing_zeros().wrapping_sub(MIN_CLASS_BITS) as usize;
-    if class < CLASSES && capacity.is_power_of_two() { Some(class) } else { None }
+    // Not `is_power_of_two`: this is the comparison that a slot makes too, and the compiler then sees one, not two.
+    if class < classes && capacity == size_of_class(class) { Some(class) } else { None }
 }
 
 /// The largest class that a buffer of `capacity` bytes can be cut down to; `None` below the smallest class and above
@@ -84,7 +85,7 @@ mod tests {
         });
         for capacity in (0..=65_600).chain(edges).chain([usize::MAX]) {
             let by_search = (0..CLASSES).find(|&class| size_of_class(class) == capacity);
-            assert_eq!(class_of_capacity(capacity), by_search, "capacity {capacity}");
+            assert_eq!(class_of_capacity(capacity, CLASSES), by_search, "capacity {capacity}");
             let below = (0..CLASSES).rev().find(|&class| size_of_class(class) <= capacity);
             let below = below.filter(|_| capacity <= MAX_CLASS_SIZE);
             assert_eq!(class_below(capacity), below, "capacity {capacity}");

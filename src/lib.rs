@@ -1,15 +1,22 @@
 //! A pool of byte buffers that learns its sizes.
 
-use std::collections::TryReserveError;
-
+mod books;
+mod budget;
 mod buf;
 mod buf_mut;
 mod builder;
 mod calibration;
+mod calibrator;
 mod class;
+mod core;
+mod depot;
+#[cfg(test)]
 mod locked;
+mod policy;
 mod pool;
 mod stats;
+mod storage;
+mod sync;
 mod usage;
 
 pub use buf::PooledBuf;
@@ -22,6 +29,7 @@ pub use stats::{ClassStats, Dropped, Stats};
 static GLOBAL: Pool = Pool::new();
 
 /// An empty buffer from the process-wide pool, as in Go.
+#[inline]
 pub fn get() -> PooledBuf {
     GLOBAL.get()
 }
@@ -35,14 +43,4 @@ pub fn put(buffer: Vec<u8>) {
 #[must_use]
 pub fn global() -> &'static Pool {
     &GLOBAL
-}
-
-/// A growth that follows the calibrated max size jumps no further than this, in bytes.
-const GROWTH_JUMP_SIZE_MAX: usize = 1 << 20;
-
-fn allocate(capacity: usize) -> Result<Vec<u8>, TryReserveError> {
-    let capacity = if capacity > MAX_CLASS_SIZE { capacity } else { class::size_of_class(class::class_of(capacity)) };
-    let mut vec = Vec::new();
-    vec.try_reserve_exact(capacity)?;
-    Ok(vec)
 }

@@ -103,7 +103,7 @@ impl Locked {
         };
         let mut target = size_of_class(class_of(needed));
         if self.config.growth == Growth::MaxSize && self.calibrations > 0 {
-            target = target.max(self.sizes.max_size().min(crate::GROWTH_JUMP_SIZE_MAX));
+            target = target.max(self.sizes.max_size().min(1 << 20));
         }
         let mut larger = match self.take(target) {
             Some(larger) => larger,
@@ -202,7 +202,9 @@ impl Locked {
     }
 
     fn allocate(&mut self, capacity: usize) -> Result<Vec<u8>, TryReserveError> {
-        let vec = crate::allocate(capacity)?;
+        let capacity = if capacity > MAX_CLASS_SIZE { capacity } else { size_of_class(class_of(capacity)) };
+        let mut vec = Vec::new();
+        vec.try_reserve_exact(capacity)?;
         self.allocated += 1;
         Ok(vec)
     }
@@ -224,7 +226,7 @@ impl Locked {
             return;
         };
         let size = size_of_class(class);
-        if class_of_capacity(vec.capacity()).is_none() {
+        if class_of_capacity(vec.capacity(), CLASSES).is_none() {
             vec.shrink_to(size);
         }
         if vec.capacity() != size {

@@ -1,19 +1,33 @@
-//! The pool: what its users call.
+//! The pool: what its users call, and the hot half of every operation.
+//!
+//! The hot path of `get` is: find the thread's shard (one compare), see that no policy changed (one compare), pop a
+//! pointer off the class's stack (one compare), count. That of `drop` is: the same two, count the use (one compare),
+//! find the class by the capacity, push. Everything else is in [`crate::core`], out of line.
 
 use std::collections::TryReserveError;
 use std::fmt;
+use std::mem;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use crate::buf::PooledBuf;
 use crate::builder::{Builder, Config};
-use crate::locked::Locked;
+use crate::class::{MAX_CLASS_SIZE, class_of, class_of_capacity};
+use crate::core::{Core, Op, scrub, stats};
+use crate::policy::{Policy, PolicyCell};
 use crate::stats::Stats;
+use crate::storage::{Anchor, Local, SMALL_CLASSES};
+use crate::sync::const_unless_loom;
 use crate::usage::{Mark, Use};
 
 /// A pool of byte buffers in power-of-two size classes that learns its sizes.
+// Aligned so that nobody writes next to the anchor and the policy, which every operation reads: not the reference
+// counts of an `Arc<Pool>`, and not a neighbour in memory.
+#[repr(align(128))]
 pub struct Pool {
-    locked: Mutex<Locked>,
+    anchor: Anchor<Core>,
+    policy: PolicyCell,
+    config: Config,
 }
 
 impl UnwindSafe for Pool {}
@@ -31,132 +45,242 @@ impl Pool {
         Builder::new()
     }
 
-    pub(crate) const fn with_config(config: Config) -> Pool {
-        Pool { locked: Mutex::new(Locked::new(config)) }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Locked> {
-        self.locked.lock().unwrap_or_else(PoisonError::into_inner)
+    const_unless_loom! {
+        pub(crate) const fn with_config(config: Config) -> Pool {
+            Pool { anchor: Anchor::new(), policy: PolicyCell::new(config.initial), config }
+        }
     }
 
     /// An empty buffer with at least [`default_size`](Pool::default_size) bytes of room.
+    #[inline]
     pub fn get(&self) -> PooledBuf<&Pool> {
-        PooledBuf::new(self.take(None), Mark::PLAIN, self)
+        let policy = self.policy.load();
+        match self.take_cached(policy, policy.default_class()) {
+            Some(vec) => PooledBuf::new(vec, Mark::PLAIN, self),
+            None => self.get_slow(),
+        }
     }
 
     /// An empty buffer with room for at least `capacity` bytes.
+    #[inline]
     pub fn get_with_capacity(&self, capacity: usize) -> PooledBuf<&Pool> {
-        PooledBuf::new(self.take(Some(capacity)), Mark::asked(capacity), self)
+        let cached =
+            if capacity <= MAX_CLASS_SIZE { self.take_cached(self.policy.load(), class_of(capacity)) } else { None };
+        match cached {
+            Some(vec) => PooledBuf::new(vec, Mark::asked(capacity), self),
+            None => self.get_with_capacity_slow(capacity),
+        }
     }
 
     /// An empty buffer with room for at least `capacity` bytes, or an error.
+    #[inline]
     pub fn try_get_with_capacity(&self, capacity: usize) -> Result<PooledBuf<&Pool>, TryReserveError> {
-        let vec = self.lock().get_with_capacity(capacity)?;
+        let vec = self.try_take(capacity)?;
         Ok(PooledBuf::new(vec, Mark::asked(capacity), self))
     }
 
     /// `get`, with a guard that keeps the pool alive instead of borrowing it.
+    #[inline]
     pub fn get_owned(self: &Arc<Pool>) -> PooledBuf<Arc<Pool>> {
-        PooledBuf::new(self.take(None), Mark::PLAIN, Arc::clone(self))
+        PooledBuf::new(self.take_default(), Mark::PLAIN, Arc::clone(self))
     }
 
     /// `get_with_capacity`, with a guard that keeps the pool alive instead of borrowing it.
+    #[inline]
     pub fn get_owned_with_capacity(self: &Arc<Pool>, capacity: usize) -> PooledBuf<Arc<Pool>> {
-        PooledBuf::new(self.take(Some(capacity)), Mark::asked(capacity), Arc::clone(self))
+        PooledBuf::new(self.take(capacity), Mark::asked(capacity), Arc::clone(self))
     }
 
     /// `try_get_with_capacity`, with a guard that keeps the pool alive instead of borrowing it.
+    #[inline]
     pub fn try_get_owned_with_capacity(
         self: &Arc<Pool>,
         capacity: usize,
     ) -> Result<PooledBuf<Arc<Pool>>, TryReserveError> {
-        let vec = self.lock().get_with_capacity(capacity)?;
+        let vec = self.try_take(capacity)?;
         Ok(PooledBuf::new(vec, Mark::asked(capacity), Arc::clone(self)))
     }
 
     /// Donates a `Vec`: counted by its length, kept if it fits.
     pub fn put(&self, buffer: Vec<u8>) {
-        self.lock().put(buffer);
+        self.op().donate(buffer);
     }
 
     /// Allocates up to `count` idle buffers of at least `capacity` bytes; returns how many the budget took.
     pub fn prefill(&self, capacity: usize, count: usize) -> usize {
-        self.lock().prefill(capacity, count)
+        self.op().prefill(capacity, count)
     }
 
     /// The least room of a plain `get`, in bytes.
     #[must_use]
     pub fn default_size(&self) -> usize {
-        self.lock().sizes().default_size()
+        self.policy.load().sizes().default_size()
     }
 
     /// The ceiling in bytes.
     #[must_use]
     pub fn max_size(&self) -> usize {
-        self.lock().sizes().max_size()
+        self.policy.load().sizes().max_size()
     }
 
     /// Recalibrates now.
     pub fn calibrate(&self) {
-        self.lock().calibrate();
+        self.op().calibrate();
     }
 
     /// One trim interval passes; returns the bytes that this call freed.
     pub fn trim(&self) -> usize {
-        self.lock().trim()
+        self.op().trim()
     }
 
     /// Frees everything idle that this thread can reach; returns the bytes freed.
     pub fn purge(&self) -> usize {
-        self.lock().purge()
+        self.op().purge()
     }
 
     /// Gives this thread's cache to the shared part.
-    pub fn flush_thread(&self) {}
+    pub fn flush_thread(&self) {
+        self.op().flush();
+    }
 
     /// The books.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.lock().stats()
+        stats(self.anchor.get_shared(), self.policy.load())
     }
 
-    fn take(&self, capacity: Option<usize>) -> Vec<u8> {
-        let mut locked = self.lock();
-        let capacity = capacity.unwrap_or_else(|| locked.sizes().default_size());
-        match locked.get_with_capacity(capacity) {
-            Ok(vec) => vec,
-            Err(_) => panic!("capacity overflow"),
-        }
+    fn op(&self) -> Op<'_> {
+        let shared = self.anchor.shared(|| Core::new(&self.config));
+        let local = self.anchor.local().or_else(|| self.anchor.attach(shared));
+        Op::new(shared, &self.policy, local)
+    }
+
+    /// This thread's shard, if it has one and has nothing to catch up with.
+    #[inline]
+    fn ready(&self, policy: Policy) -> Option<Local<'_>> {
+        let local = self.anchor.local()?;
+        if local.policy_seen.get() == policy.word() { Some(local) } else { None }
+    }
+
+    // These return guards, not buffers, so that hit and miss write the guard to one place and nothing is moved.
+    #[cold]
+    #[inline(never)]
+    fn get_slow(&self) -> PooledBuf<&Pool> {
+        PooledBuf::new(self.take_slow(self.default_size()), Mark::PLAIN, self)
     }
 
     #[cold]
     #[inline(never)]
+    fn get_with_capacity_slow(&self, capacity: usize) -> PooledBuf<&Pool> {
+        PooledBuf::new(self.take_slow(capacity), Mark::asked(capacity), self)
+    }
+
+    #[inline]
+    fn take_default(&self) -> Vec<u8> {
+        let policy = self.policy.load();
+        self.take_cached(policy, policy.default_class()).unwrap_or_else(|| self.take_slow(self.default_size()))
+    }
+
+    #[inline]
+    fn take(&self, capacity: usize) -> Vec<u8> {
+        let cached =
+            if capacity <= MAX_CLASS_SIZE { self.take_cached(self.policy.load(), class_of(capacity)) } else { None };
+        cached.unwrap_or_else(|| self.take_slow(capacity))
+    }
+
+    #[inline]
+    fn try_take(&self, capacity: usize) -> Result<Vec<u8>, TryReserveError> {
+        let cached =
+            if capacity <= MAX_CLASS_SIZE { self.take_cached(self.policy.load(), class_of(capacity)) } else { None };
+        cached.map_or_else(|| self.try_take_slow(capacity), Ok)
+    }
+
+    #[inline]
+    fn take_cached(&self, policy: Policy, class: usize) -> Option<Vec<u8>> {
+        let local = self.ready(policy)?;
+        let vec = local.pop(class)?;
+        local.books.hits.add(1);
+        Some(vec)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn take_slow(&self, capacity: usize) -> Vec<u8> {
+        self.op().get(capacity).unwrap_or_else(|_| {
+            // Fails again, the way a `Vec` does: a panic on overflow, the process's handler on exhaustion.
+            drop(Vec::<u8>::with_capacity(capacity));
+            panic!("out of memory for a buffer of {capacity} bytes")
+        })
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn try_take_slow(&self, capacity: usize) -> Result<Vec<u8>, TryReserveError> {
+        self.op().get(capacity)
+    }
+
+    #[inline(never)]
     pub(crate) fn grow(&self, vec: &mut Vec<u8>, additional: usize) {
         if self.try_grow(vec, additional).is_err() {
-            // Fails again, the way a `Vec` does: a panic on overflow, the process's handler on exhaustion.
+            // Fails again, the way a `Vec` does.
             vec.reserve(additional);
         }
     }
 
+    #[inline]
     pub(crate) fn try_grow(&self, vec: &mut Vec<u8>, additional: usize) -> Result<(), TryReserveError> {
-        self.lock().grow(vec, additional)
+        self.op().grow(vec, additional)
     }
 
-    pub(crate) fn finish(&self, vec: Vec<u8>, mark: Mark) {
+    /// A guard ended: takes its buffer.
+    #[inline]
+    pub(crate) fn finish(&self, vec: &mut Vec<u8>, mark: Mark) {
+        if let Some(local) = self.ready(self.policy.load()) {
+            if let Some(class) = class_of_capacity(vec.capacity(), SMALL_CLASSES) {
+                let usage = mark.finish(vec.len());
+                if let Some(due) = local.books.count(usage) {
+                    return self.merge_and_keep(due, vec, usage);
+                }
+                scrub(vec, usage.peak);
+                if !local.push(class, vec) {
+                    self.keep(vec, usage);
+                }
+                return;
+            }
+        }
+        self.finish_slow(vec, mark);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn merge_and_keep(&self, due: usize, vec: &mut Vec<u8>, usage: Use) {
+        let op = self.op();
+        op.merge(due);
+        op.keep(mem::take(vec), usage.peak);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn keep(&self, vec: &mut Vec<u8>, usage: Use) {
+        self.op().keep(mem::take(vec), usage.peak);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn finish_slow(&self, vec: &mut Vec<u8>, mark: Mark) {
         if mark != Mark::ENDED {
             let usage = mark.finish(vec.len());
-            self.lock().finish(vec, usage);
+            self.op().finish(mem::take(vec), usage);
         }
     }
 
     pub(crate) fn detach(&self, mark: Mark, len: usize) {
-        self.lock().detach(mark.finish(len));
+        self.op().detach(mark.finish(len));
     }
 
     pub(crate) fn discard(&self, vec: Vec<u8>, mark: Mark) {
-        let usage: Use = mark.finish(vec.len());
-        drop(vec);
-        self.lock().discard(usage);
+        let usage = mark.finish(vec.len());
+        self.op().discard(vec, usage);
     }
 }
 

@@ -1,6 +1,6 @@
 //! What one use was: how large it got, and whether its size was asked for.
 
-use crate::class::class_of;
+use crate::class::{CLASSES, MAX_CLASS_SIZE, class_of};
 
 /// The running record of a use, carried by its guard in one word.
 ///
@@ -55,7 +55,13 @@ impl Use {
     /// The class it counts in.
     #[inline]
     pub(crate) fn class(self) -> Option<usize> {
-        if self.peak == 0 { None } else { Some(class_of(self.peak)) }
+        // One comparison for both odd cases: nothing, and more than the largest class.
+        if self.peak.wrapping_sub(1) < MAX_CLASS_SIZE { Some(class_of(self.peak)) } else { self.odd_class() }
+    }
+
+    #[cold]
+    fn odd_class(self) -> Option<usize> {
+        if self.peak == 0 { None } else { Some(CLASSES - 1) }
     }
 }
 

@@ -1,0 +1,108 @@
+//! When to calibrate: counting calls towards the threshold, and taking a window once.
+//!
+//! Each thread merges its calls of a class into a shared count, `merged`, in batches, and calibrates when that goes past
+//! the threshold. A thread is allowed as many calls between two merges as cannot cross the threshold unseen, so on one
+//! thread the calibration happens at exactly the call that crosses it; other threads' unmerged calls make it at most a
+//! batch late for each of them.
+//!
+//! `merged` only says when to look. The window itself is counted under the lock, from every thread's counters, as the
+//! difference to what was taken before; so of two threads past the threshold at once the second finds a window that has
+//! just begun and leaves it alone. (Go's original calibrates twice, the second time from a handful of calls, and the
+//! sizes collapse: valyala/bytebufferpool issue 15.)
+
+use crate::books::Books;
+use crate::calibration::Window;
+use crate::class::CLASSES;
+use crate::sync::{AtomicU64, Mutex, Ordering, Padded, lock};
+
+#[derive(Debug)]
+pub(crate) struct Calibrator {
+    threshold: u64,
+    merge_batch: u64,
+    merged: [Padded<AtomicU64>; CLASSES],
+    calibrations: AtomicU64,
+    /// Held while a window is taken.
+    taking: Mutex<()>,
+}
+
+/// Calls that a thread may keep to itself: 1/128 of a window, so that even 100 threads are late by less than one, and
+/// no more than this, by when the shared count costs nothing more.
+const MERGE_BATCH_MAX: u64 = 512;
+
+impl Calibrator {
+    pub(crate) fn new(threshold: u64) -> Calibrator {
+        Calibrator {
+            threshold,
+            merge_batch: (threshold / 128).clamp(1, MERGE_BATCH_MAX),
+            merged: std::array::from_fn(|_| Padded(AtomicU64::new(0))),
+            calibrations: AtomicU64::new(0),
+            taking: Mutex::new(()),
+        }
+    }
+
+    /// Merges a thread's calls of `class`; whether they are now past the threshold. `books` are the caller's own.
+    pub(crate) fn merge(&self, books: &Books, class: usize) -> bool {
+        let merged = self.add(class, books.merge(class));
+        let left = self.threshold.saturating_sub(merged);
+        // Plain and asked calls run towards their limits apart: half for each, so that together they see the crossing.
+        books.allow(class, ((left + 2) / 2).min(self.merge_batch));
+        merged > self.threshold
+    }
+
+    /// Adds calls that no thread's own books hold back; the calls so far.
+    pub(crate) fn add(&self, class: usize, calls: u64) -> u64 {
+        // Relaxed: only a hint; the window is taken under the lock.
+        self.merged[class].fetch_add(calls, Ordering::Relaxed).saturating_add(calls)
+    }
+
+    /// Takes the window if a class of it is past the threshold; or if `anyway`.
+    ///
+    /// Model: loom_tests::two_threads_past_the_threshold_take_one_window.
+    pub(crate) fn take_window<'a>(
+        &self,
+        books: impl Iterator<Item = &'a Books> + Clone,
+        anyway: bool,
+        then: impl FnOnce(&Window),
+    ) {
+        let _taking = lock(&self.taking);
+        if !anyway {
+            let past = |class| window_calls(books.clone(), class) > self.threshold;
+            if !(0..CLASSES).any(past) {
+                self.correct(books);
+                return;
+            }
+        }
+        for merged in &self.merged {
+            // Before the counters are read: calls merged after this may be counted twice, never missed, and a count
+            // that is too high only makes somebody look.
+            merged.store(0, Ordering::Relaxed);
+        }
+        let mut window = Window::default();
+        for books in books {
+            for class in 0..CLASSES {
+                window.plain[class] += books.take(class);
+                window.asked[class] += books.take(class + CLASSES);
+            }
+        }
+        if window != Window::default() {
+            then(&window);
+            self.calibrations.store(self.calibrations() + 1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn calibrations(&self) -> u64 {
+        self.calibrations.load(Ordering::Relaxed)
+    }
+
+    /// What was merged is more than what is there: calls that the last calibration had taken already.
+    fn correct<'a>(&self, books: impl Iterator<Item = &'a Books> + Clone) {
+        for (class, merged) in self.merged.iter().enumerate() {
+            merged.store(window_calls(books.clone(), class), Ordering::Relaxed);
+        }
+    }
+}
+
+/// Calls of the class in the window that runs.
+pub(crate) fn window_calls<'a>(books: impl Iterator<Item = &'a Books>, class: usize) -> u64 {
+    books.map(|books| books.window(class) + books.window(class + CLASSES)).sum()
+}

@@ -1,0 +1,741 @@
+//! The cold half of every operation: what happens when the thread cache alone cannot serve it.
+//!
+//! A buffer travels so: `get` pops it off the thread's stack for its class; failing that, a batch comes in from the
+//! depot; failing that, one or two classes above are searched the same way; failing that, it is allocated. A write that
+//! does not fit takes a larger buffer by the same way, copies, and puts the smaller one back. `put` pushes it on the
+//! thread's stack; if no leased slot is free the lease is extended, then the cold end of the stack moves to the depot,
+//! and only when the budget has nothing left is the buffer freed. A buffer above 32 KiB lies in its thread's large slot,
+//! where others can take it, or in the depot.
+//!
+//! On one thread this keeps and finds exactly what the plain locked pool does (`model.rs`): before a buffer is freed
+//! for want of budget, every lease that covers nothing is given up.
+
+use std::collections::TryReserveError;
+use std::time::{Duration, Instant};
+
+use crate::books::{Books, Counter, Reason};
+use crate::budget::Budget;
+use crate::builder::{Config, Growth};
+use crate::calibration::{Sizes, Window, calibrate};
+use crate::calibrator::{Calibrator, window_calls};
+use crate::class::{CLASSES, MAX_CLASS_SIZE, class_below, class_of, class_of_capacity, size_of_class};
+use crate::depot::Depot;
+use crate::policy::{Policy, PolicyCell};
+use crate::stats::{ClassStats, Dropped, Stats};
+use crate::storage::{
+    BATCH_SLOTS, Batch, LargePut, Local, SMALL_CLASSES, Shard, Shards, Shared, Tenant, shrink, slots_max,
+};
+use crate::sync::{AtomicU64, AtomicUsize, Ordering};
+use crate::usage::Use;
+
+/// What the threads of a pool share.
+#[derive(Debug)]
+pub(crate) struct Core {
+    config: Config,
+    budget: Budget,
+    depot: Depot,
+    calibrator: Calibrator,
+    clock: Clock,
+    /// Bytes charged for large slots, filled or not.
+    large_leased_bytes: AtomicUsize,
+    /// The books of threads that have no shard any more, written by all of them.
+    orphans: Books,
+}
+
+/// One operation: a pool's parts, and the shard of the thread that operates.
+#[derive(Clone, Copy)]
+pub(crate) struct Op<'p> {
+    core: &'p Core,
+    shards: &'p Shards,
+    policy: &'p PolicyCell,
+    /// `None` on a thread whose destructor has run.
+    local: Option<Local<'p>>,
+}
+
+impl Core {
+    pub(crate) fn new(config: &Config) -> Core {
+        Core {
+            config: *config,
+            budget: Budget::new(config.retained_bytes_max),
+            depot: Depot::new(),
+            calibrator: Calibrator::new(config.calibrate_calls_threshold),
+            clock: Clock::new(config.trim_interval),
+            large_leased_bytes: AtomicUsize::new(0),
+            orphans: Books::default(),
+        }
+    }
+}
+
+impl Tenant for Core {
+    fn hand_back(shared: &Shared<Core>, local: Local<'_>) {
+        let core = &shared.tenant;
+        core.empty_cache(local);
+        for class in 0..CLASSES {
+            core.calibrator.add(class, local.books.merge(class));
+            local.books.allow(class, 1);
+        }
+        // Full large slots stay: others take from them, and `trim` frees them.
+        for class in SMALL_CLASSES..CLASSES {
+            core.release_large(&local, class);
+        }
+    }
+}
+
+impl Core {
+    /// Gives what lies in a thread's cache to the depot, and its leases back.
+    fn empty_cache(&self, local: Local<'_>) {
+        for class in 0..SMALL_CLASSES {
+            while local.len(class) > 0 {
+                let batch = local.take_cold(class, BATCH_SLOTS);
+                // The bytes leave the lease but stay charged, for the batch.
+                let count = batch.len();
+                self.shrink_lease(local, class, local.leased(class) - count);
+                if let Err(batch) = self.depot.shelf(class).push(batch) {
+                    local.books.dropped[Reason::ShelfFull as usize].add(count as u64);
+                    self.budget.release(count * size_of_class(class));
+                    drop(batch);
+                }
+            }
+            self.release_unused_lease(local, class);
+        }
+    }
+
+    /// Takes slots out of a lease; their bytes stay charged.
+    fn shrink_lease(&self, local: Local<'_>, class: usize, leased: usize) {
+        let bytes = (local.leased(class) - leased) * size_of_class(class);
+        local.set_leased(class, leased);
+        local.leased_bytes.set(local.leased_bytes.get() - bytes as u64);
+        self.budget.unlease(bytes);
+    }
+
+    fn release_unused_lease(&self, local: Local<'_>, class: usize) {
+        let unused = local.leased(class) - local.len(class);
+        if unused > 0 {
+            self.shrink_lease(local, class, local.len(class));
+            self.budget.release(unused * size_of_class(class));
+        }
+    }
+
+    /// Gives up the lease of a shard's large slot if that is empty.
+    fn release_large(&self, shard: &Shard, class: usize) {
+        if shard.large(class).release() {
+            let size = size_of_class(class);
+            self.large_leased_bytes.fetch_sub(size, Ordering::Relaxed);
+            self.budget.release(size);
+        }
+    }
+}
+
+impl<'p> Op<'p> {
+    pub(crate) fn new(shared: &'p Shared<Core>, policy: &'p PolicyCell, local: Option<Local<'p>>) -> Op<'p> {
+        let op = Op { core: &shared.tenant, shards: &shared.shards, policy, local };
+        op.follow_policy();
+        op
+    }
+
+    /// A buffer for a get of at least `capacity` bytes.
+    pub(crate) fn get(self, capacity: usize) -> Result<Vec<u8>, TryReserveError> {
+        let idle = if capacity <= MAX_CLASS_SIZE { self.take(class_of(capacity)) } else { None };
+        if let Some(vec) = idle {
+            self.add(|books| &books.hits, 1);
+            return Ok(vec);
+        }
+        let vec = self.allocate(capacity)?;
+        self.add(|books| &books.misses, 1);
+        Ok(vec)
+    }
+
+    /// A guard ended and its buffer comes back.
+    pub(crate) fn finish(self, vec: Vec<u8>, usage: Use) {
+        self.count(usage);
+        self.keep(vec, usage.peak);
+    }
+
+    pub(crate) fn discard(self, mut vec: Vec<u8>, usage: Use) {
+        self.count(usage);
+        scrub(&mut vec, usage.peak);
+        self.free(vec, Reason::Discarded);
+    }
+
+    pub(crate) fn detach(self, usage: Use) {
+        self.add(|books| &books.detached, 1);
+        self.count(usage);
+    }
+
+    pub(crate) fn donate(self, vec: Vec<u8>) {
+        self.add(|books| &books.donated, 1);
+        let usage = Use::donated(vec.len());
+        self.finish(vec, usage);
+    }
+
+    /// Moves the contents of `vec` to a buffer with room for `additional` bytes more.
+    #[inline]
+    pub(crate) fn grow(self, vec: &mut Vec<u8>, additional: usize) -> Result<(), TryReserveError> {
+        let needed = match vec.len().checked_add(additional) {
+            Some(needed) if needed <= MAX_CLASS_SIZE => needed,
+            _ => return vec.try_reserve(additional),
+        };
+        let class = class_of(needed).max(self.policy.load().jump_class());
+        let mut larger = match self.take(class) {
+            Some(larger) => larger,
+            None => self.allocate(size_of_class(class))?,
+        };
+        self.add(|books| &books.growths, 1);
+        larger.extend_from_slice(vec);
+        let smaller = std::mem::replace(vec, larger);
+        let peak = smaller.len();
+        self.keep(smaller, peak);
+        Ok(())
+    }
+
+    pub(crate) fn prefill(self, capacity: usize, count: usize) -> usize {
+        let class = class_of(capacity);
+        if capacity > MAX_CLASS_SIZE || class > self.policy.load().max_class() {
+            return 0;
+        }
+        let mut taken = 0;
+        while taken < count {
+            let wanted = (count - taken).min(BATCH_SLOTS);
+            let added = self.prefill_batch(class, wanted);
+            taken += added;
+            if added < wanted {
+                break;
+            }
+        }
+        taken
+    }
+
+    /// Up to `count` new buffers on the shelf, as one batch.
+    fn prefill_batch(self, class: usize, count: usize) -> usize {
+        let size = size_of_class(class);
+        let mut batch = Batch::new(class);
+        for _ in 0..count {
+            if !self.charge(size) {
+                break;
+            }
+            let Ok(mut vec) = self.allocate(size) else {
+                self.core.budget.release(size);
+                break;
+            };
+            if !batch.push(&mut vec) {
+                self.core.budget.release(size);
+                self.free(vec, Reason::OutOfClass);
+                break;
+            }
+        }
+        let added = batch.len();
+        if added == 0 || !self.shelve(batch) { 0 } else { added }
+    }
+
+    /// Recalibrates from what has been counted.
+    pub(crate) fn calibrate(self) {
+        self.take_window(true);
+    }
+
+    /// One trim interval passes. Returns the bytes freed.
+    pub(crate) fn trim(self) -> usize {
+        self.policy.next_epoch();
+        let mut freed_bytes = self.follow_policy();
+        for class in 0..CLASSES {
+            let shelf = self.core.depot.shelf(class);
+            freed_bytes += self.free_from_shelf(class, shelf.low());
+            shelf.begin_interval();
+        }
+        for shard in self.shards.iter() {
+            for class in SMALL_CLASSES..CLASSES {
+                if !shard.large(class).was_touched() {
+                    freed_bytes += self.free_large(shard, class);
+                }
+            }
+        }
+        freed_bytes
+    }
+
+    /// Frees everything idle but other threads' caches. Returns the bytes freed.
+    pub(crate) fn purge(self) -> usize {
+        let mut freed_bytes = 0;
+        for class in 0..CLASSES {
+            freed_bytes += self.purge_class(class);
+            if let (Some(local), true) = (self.local, class < SMALL_CLASSES) {
+                freed_bytes += self.free_from_cache(local, class, local.len(class));
+                self.core.release_unused_lease(local, class);
+            }
+        }
+        freed_bytes
+    }
+
+    pub(crate) fn flush(self) {
+        if let Some(local) = self.local {
+            self.core.empty_cache(local);
+        }
+    }
+
+    // Counting.
+
+    fn add(self, counter: impl Fn(&Books) -> &Counter, n: u64) {
+        match self.local {
+            Some(local) => counter(&local.books).add(n),
+            None => counter(&self.core.orphans).add_shared(n),
+        }
+    }
+
+    fn count(self, usage: Use) {
+        match self.local {
+            Some(local) => {
+                if let Some(class) = local.books.count(usage) {
+                    self.merge(class);
+                }
+            }
+            None => {
+                let Some(class) = self.core.orphans.count_shared(usage) else { return };
+                if self.core.calibrator.add(class, 1) > self.core.config.calibrate_calls_threshold {
+                    self.take_window(false);
+                }
+            }
+        }
+    }
+
+    /// A batch of this thread's calls of `class` is due.
+    pub(crate) fn merge(self, class: usize) {
+        let Some(local) = self.local else { return };
+        if self.core.calibrator.merge(&local.books, class) {
+            self.take_window(false);
+        }
+    }
+
+    fn take_window(self, anyway: bool) {
+        let books = self.books();
+        self.core.calibrator.take_window(books, anyway, |window| self.learn(window));
+        self.follow_policy();
+        self.pass_interval_if_due();
+    }
+
+    fn learn(self, window: &Window) {
+        let before = self.policy.load().sizes();
+        let Some(sizes) = calibrate(window, &self.core.config.limits, before) else { return };
+        self.policy.set_sizes(sizes, jump_class(&self.core.config, sizes));
+        for class in sizes.max_class + 1..CLASSES {
+            self.purge_class(class);
+        }
+    }
+
+    fn books(self) -> impl Iterator<Item = &'p Books> + Clone {
+        books(self.core, self.shards)
+    }
+
+    // Taking.
+
+    /// An idle buffer of `class`, or of a class above within look-up distance.
+    #[inline]
+    fn take(self, class: usize) -> Option<Vec<u8>> {
+        if let Some(local) = self.local {
+            if let Some(vec) = local.pop(class) {
+                return Some(vec);
+            }
+        }
+        let highest = (class + self.core.config.look_up_classes).min(CLASSES - 1);
+        (class..=highest).find_map(|class| self.take_of_class(class))
+    }
+
+    fn take_of_class(self, class: usize) -> Option<Vec<u8>> {
+        if class < SMALL_CLASSES {
+            let top = self.local.and_then(|local| local.pop_below_mark(class));
+            return top.or_else(|| self.take_from_depot(class));
+        }
+        let own = self.local.and_then(|local| local.large(class).take());
+        own.or_else(|| self.take_from_depot(class)).or_else(|| self.steal(class))
+    }
+
+    fn take_from_depot(self, class: usize) -> Option<Vec<u8>> {
+        let mut batch = self.core.depot.shelf(class).pop()?;
+        let vec = batch.pop()?;
+        let mut uncharged = 1;
+        if let (Some(local), true) = (self.local, class < SMALL_CLASSES) {
+            uncharged += self.stow(local, &mut batch);
+        }
+        self.core.budget.release(uncharged * size_of_class(class));
+        if batch.len() > 0 {
+            self.shelve(batch);
+        }
+        self.pass_interval_if_due();
+        Some(vec)
+    }
+
+    /// Lays a batch's buffers on the stack, as far as leases go. Returns how many lie on slots that were leased, and so
+    /// charged, before.
+    fn stow(self, local: Local<'_>, batch: &mut Batch) -> usize {
+        let class = batch.class();
+        let free = local.leased(class) - local.len(class);
+        let room = slots_max(class) - local.leased(class);
+        let (before, wanted) = (batch.len().min(free), batch.len().saturating_sub(free).min(room));
+        let bytes = wanted * size_of_class(class);
+        if wanted > 0 && self.may_lease(local, bytes) && self.core.budget.lease_charged(bytes) {
+            extend_lease(local, class, wanted);
+        }
+        while local.len(class) < local.leased(class) {
+            let Some(mut vec) = batch.pop() else { break };
+            let pushed = local.push(class, &mut vec);
+            debug_assert!(pushed, "a batch gives back exactly what it was given");
+        }
+        before
+    }
+
+    /// From another thread's large slot.
+    fn steal(self, class: usize) -> Option<Vec<u8>> {
+        self.shards.iter().find_map(|shard| shard.large(class).take())
+    }
+
+    fn allocate(self, capacity: usize) -> Result<Vec<u8>, TryReserveError> {
+        let capacity = if capacity > MAX_CLASS_SIZE { capacity } else { size_of_class(class_of(capacity)) };
+        let mut vec = Vec::new();
+        vec.try_reserve_exact(capacity)?;
+        self.add(|books| &books.allocated, 1);
+        Ok(vec)
+    }
+
+    // Keeping.
+
+    /// Keeps `vec`, of which at most `peak` bytes were written, or frees it for the first reason that applies.
+    pub(crate) fn keep(self, mut vec: Vec<u8>, peak: usize) {
+        scrub(&mut vec, peak);
+        let max_class = self.policy.load().max_class();
+        let Some(class) = class_below(vec.capacity()) else {
+            return self.free(vec, Reason::OutOfClass);
+        };
+        if class > max_class {
+            return self.free(vec, Reason::OverCeiling);
+        }
+        if class_of_capacity(vec.capacity(), CLASSES).is_none() {
+            match shrink(vec, size_of_class(class)) {
+                Ok(cut) if cut.capacity() == size_of_class(class) => vec = cut,
+                Ok(other) | Err(other) => return self.free(other, Reason::OutOfClass),
+            }
+        }
+        match self.local {
+            Some(local) if class < SMALL_CLASSES => self.keep_small(local, class, vec),
+            Some(local) => self.keep_large(local, class, vec),
+            None => self.keep_in_depot(class, vec),
+        }
+    }
+
+    fn keep_small(self, local: Local<'p>, class: usize, mut vec: Vec<u8>) {
+        if local.push(class, &mut vec) {
+            return;
+        }
+        let has_room = self.extend_lease(local, class) || self.make_room(local, class);
+        if !(has_room && local.push(class, &mut vec)) {
+            self.keep_in_depot(class, vec);
+        }
+    }
+
+    /// Leases more slots: as many again, or at least one.
+    fn extend_lease(self, local: Local<'_>, class: usize) -> bool {
+        let leased = local.leased(class);
+        let room = slots_max(class) - leased;
+        let first = (FIRST_LEASE_BYTES / size_of_class(class)).max(1);
+        let run = leased.max(first).min(room);
+        [run, run.min(1)].into_iter().any(|slots| {
+            let bytes = slots * size_of_class(class);
+            let leased = slots > 0 && self.may_lease(local, bytes) && self.core.budget.lease(bytes);
+            if leased {
+                extend_lease(local, class, slots);
+            }
+            leased
+        })
+    }
+
+    fn may_lease(self, local: Local<'_>, bytes: usize) -> bool {
+        local.leased_bytes.get() as usize + bytes <= self.core.config.thread_cache_bytes_max
+    }
+
+    /// Moves the colder half of a full stack, a batch at most, to the depot.
+    fn make_room(self, local: Local<'_>, class: usize) -> bool {
+        let count = (local.len(class) / 2).min(BATCH_SLOTS);
+        if count == 0 || !self.core.budget.charge(count * size_of_class(class)) {
+            return false;
+        }
+        self.shelve(local.take_cold(class, count));
+        self.pass_interval_if_due();
+        true
+    }
+
+    fn keep_large(self, local: Local<'_>, class: usize, mut vec: Vec<u8>) {
+        let slot = local.large(class);
+        match slot.put(&mut vec) {
+            LargePut::Kept => {}
+            LargePut::Full => self.keep_in_depot(class, vec),
+            LargePut::NotLeased => {
+                let size = size_of_class(class);
+                if !self.charge(size) {
+                    return self.free(vec, Reason::OverBudget);
+                }
+                self.core.large_leased_bytes.fetch_add(size, Ordering::Relaxed);
+                if slot.put_with_lease(&mut vec) != LargePut::Kept {
+                    // Nobody else leases this slot, but the charge must not be lost if that should change.
+                    self.core.large_leased_bytes.fetch_sub(size, Ordering::Relaxed);
+                    self.core.budget.release(size);
+                    self.keep_in_depot(class, vec);
+                }
+            }
+        }
+    }
+
+    fn keep_in_depot(self, class: usize, mut vec: Vec<u8>) {
+        if !self.charge(size_of_class(class)) {
+            return self.free(vec, Reason::OverBudget);
+        }
+        let mut batch = Batch::new(class);
+        if !batch.push(&mut vec) {
+            self.core.budget.release(size_of_class(class));
+            return self.free(vec, Reason::OutOfClass);
+        }
+        self.shelve(batch);
+        self.pass_interval_if_due();
+    }
+
+    /// Lays a charged batch on its shelf, or frees it; whether it lies there.
+    fn shelve(self, batch: Batch) -> bool {
+        let (class, count) = (batch.class(), batch.len());
+        match self.core.depot.shelf(class).push(batch) {
+            Ok(()) => true,
+            Err(batch) => {
+                self.core.budget.release(count * size_of_class(class));
+                self.add(|books| &books.dropped[Reason::ShelfFull as usize], count as u64);
+                drop(batch);
+                false
+            }
+        }
+    }
+
+    /// Charges the budget, if need be after giving up every lease that covers nothing.
+    fn charge(self, bytes: usize) -> bool {
+        if self.core.budget.charge(bytes) {
+            return true;
+        }
+        if bytes > self.core.budget.bytes_max() {
+            return false;
+        }
+        if let Some(local) = self.local {
+            (0..SMALL_CLASSES).for_each(|class| self.core.release_unused_lease(local, class));
+        }
+        if self.core.large_leased_bytes.load(Ordering::Relaxed) > 0 {
+            for shard in self.shards.iter() {
+                (SMALL_CLASSES..CLASSES).for_each(|class| self.core.release_large(shard, class));
+            }
+        }
+        self.core.budget.charge(bytes)
+    }
+
+    // Freeing.
+
+    fn free(self, vec: Vec<u8>, reason: Reason) {
+        self.add(|books| &books.dropped[reason as usize], 1);
+        drop(vec);
+    }
+
+    /// Does what changed since this thread's last operation: trim intervals that passed, a ceiling that fell. Returns the
+    /// bytes freed.
+    fn follow_policy(self) -> usize {
+        let Some(local) = self.local else { return 0 };
+        let policy = self.policy.load();
+        let seen = local.policy_seen.get();
+        if seen == policy.word() {
+            return 0;
+        }
+        local.policy_seen.set(policy.word());
+        if seen == u64::MAX {
+            return 0;
+        }
+        let intervals = policy.epoch() - Policy::from_word(seen).epoch();
+        let mut freed_bytes = 0;
+        for class in 0..SMALL_CLASSES {
+            let over_ceiling = class > policy.max_class();
+            let unused = match intervals {
+                _ if over_ceiling => local.len(class),
+                0 => continue,
+                1 => local.low(class),
+                // A whole interval has passed since this thread's last operation.
+                _ => local.len(class),
+            };
+            freed_bytes += self.free_from_cache(local, class, unused);
+            self.core.release_unused_lease(local, class);
+            local.begin_interval(class);
+        }
+        freed_bytes
+    }
+
+    /// Frees the coldest `count` buffers of a stack; their slots stay leased.
+    fn free_from_cache(self, local: Local<'_>, class: usize, count: usize) -> usize {
+        let mut left = count;
+        while left > 0 {
+            let batch = local.take_cold(class, left);
+            left -= batch.len();
+            self.add(|books| &books.trimmed, batch.len() as u64);
+        }
+        count * size_of_class(class)
+    }
+
+    /// Frees up to `count` buffers of a shelf, those that came first.
+    fn free_from_shelf(self, class: usize, count: usize) -> usize {
+        let shelf = self.core.depot.shelf(class);
+        let mut freed = 0;
+        while freed < count {
+            let Some(mut batch) = shelf.pop() else { break };
+            let surplus = batch.len().min(count - freed);
+            for _ in 0..surplus {
+                drop(batch.pop());
+            }
+            freed += surplus;
+            self.core.budget.release(surplus * size_of_class(class));
+            if batch.len() > 0 {
+                self.shelve(batch);
+            }
+        }
+        self.add(|books| &books.trimmed, freed as u64);
+        freed * size_of_class(class)
+    }
+
+    /// Frees what lies in a large slot, and the slot's lease.
+    fn free_large(self, shard: &Shard, class: usize) -> usize {
+        let vec = shard.large(class).take();
+        let freed = usize::from(vec.is_some());
+        drop(vec);
+        self.add(|books| &books.trimmed, freed as u64);
+        self.core.release_large(shard, class);
+        freed * size_of_class(class)
+    }
+
+    /// Frees every idle buffer of a class that all threads can reach.
+    fn purge_class(self, class: usize) -> usize {
+        let mut freed_bytes = self.free_from_shelf(class, self.core.depot.shelf(class).len());
+        if class >= SMALL_CLASSES {
+            freed_bytes += self.shards.iter().map(|shard| self.free_large(shard, class)).sum::<usize>();
+        }
+        freed_bytes
+    }
+
+    fn pass_interval_if_due(self) {
+        if self.core.clock.is_due() {
+            self.trim();
+        }
+    }
+}
+
+/// The figures of a pool; `None` before its first operation.
+pub(crate) fn stats(shared: Option<&Shared<Core>>, policy: Policy) -> Stats {
+    let mut stats = Stats {
+        default_size: policy.sizes().default_size(),
+        max_size: policy.sizes().max_size(),
+        classes: std::array::from_fn(|class| ClassStats { size: size_of_class(class), ..ClassStats::default() }),
+        ..Stats::default()
+    };
+    let Some(shared) = shared else { return stats };
+    let (core, shards) = (&shared.tenant, &shared.shards);
+    let sum = |figure: &dyn Fn(&Books) -> u64| books(core, shards).map(figure).sum::<u64>();
+    let dropped = |reason: Reason| sum(&|books| books.dropped[reason as usize].get());
+
+    // Ends before beginnings: a guard that ends meanwhile may look outstanding, but no count falls below zero.
+    let ends = sum(&Books::ends);
+    stats.detached = sum(&|books| books.detached.get());
+    stats.donated = sum(&|books| books.donated.get());
+    stats.puts = ends.saturating_sub(stats.detached + stats.donated);
+    stats.hits = sum(&|books| books.hits.get());
+    stats.misses = sum(&|books| books.misses.get());
+    stats.gets = stats.hits + stats.misses;
+    stats.outstanding = stats.gets.saturating_sub(stats.puts + stats.detached);
+    stats.growths = sum(&|books| books.growths.get());
+    stats.allocated = sum(&|books| books.allocated.get());
+    stats.trimmed = sum(&|books| books.trimmed.get());
+    stats.dropped = Dropped {
+        discarded: dropped(Reason::Discarded),
+        out_of_class: dropped(Reason::OutOfClass),
+        over_ceiling: dropped(Reason::OverCeiling),
+        over_budget: dropped(Reason::OverBudget),
+        shelf_full: dropped(Reason::ShelfFull),
+    };
+    stats.calibrations = core.calibrator.calibrations();
+    for (class, row) in stats.classes.iter_mut().enumerate() {
+        row.calls = window_calls(books(core, shards), class);
+        let cached: usize = shards.iter().map(|shard| shard.retained(class)).sum();
+        row.retained = (cached + core.depot.shelf(class).len()) as u64;
+    }
+    bound_retained(&mut stats.classes, core.budget.bytes_max());
+    stats.retained_buffers = stats.classes.iter().map(|class| class.retained).sum();
+    stats.retained_bytes = stats.classes.iter().map(retained_bytes).sum();
+    stats
+}
+
+fn books<'p>(core: &'p Core, shards: &'p Shards) -> impl Iterator<Item = &'p Books> + Clone {
+    shards.iter().map(|shard| &shard.books).chain(std::iter::once(&core.orphans))
+}
+
+fn retained_bytes(class: &ClassStats) -> usize {
+    class.size * class.retained as usize
+}
+
+/// A buffer that moves while it is counted may be counted at both ends. What lies idle never exceeds the budget (it is
+/// charged first), so neither may the figure: the excess was counted twice. With no operation in flight there is none.
+fn bound_retained(classes: &mut [ClassStats; CLASSES], bytes_max: usize) {
+    let mut excess = classes.iter().map(retained_bytes).sum::<usize>().saturating_sub(bytes_max);
+    for class in classes.iter_mut().rev() {
+        let twice = excess.div_ceil(class.size).min(class.retained as usize);
+        class.retained -= twice as u64;
+        excess = excess.saturating_sub(twice * class.size);
+    }
+}
+
+fn jump_class(config: &Config, sizes: Sizes) -> usize {
+    match config.growth {
+        Growth::NextClass => 0,
+        Growth::MaxSize => sizes.max_class.min(class_of(GROWTH_JUMP_SIZE_MAX)),
+    }
+}
+
+fn extend_lease(local: Local<'_>, class: usize, slots: usize) {
+    local.set_leased(class, local.leased(class) + slots);
+    local.leased_bytes.add((slots * size_of_class(class)) as u64);
+}
+
+/// In debug builds, overwrites what was written of a buffer that comes back, so that a use of stale bytes shows. Not
+/// the untouched rest: that would commit pages.
+#[inline]
+pub(crate) fn scrub(vec: &mut Vec<u8>, peak: usize) {
+    if cfg!(debug_assertions) {
+        let written = peak.min(vec.capacity());
+        vec.clear();
+        vec.resize(written, 0xDB);
+        vec.clear();
+    }
+}
+
+/// A growth that follows the max size jumps no further than this, in bytes.
+const GROWTH_JUMP_SIZE_MAX: usize = 1 << 20;
+
+/// The first lease of a class: a page's worth of small buffers, one of the larger ones.
+const FIRST_LEASE_BYTES: usize = 4 << 10;
+
+/// When the next trim interval is over.
+#[derive(Debug)]
+struct Clock {
+    start: Instant,
+    interval_ns: u64,
+    due_ns: AtomicU64,
+}
+
+impl Clock {
+    fn new(interval: Duration) -> Clock {
+        let interval_ns = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
+        Clock { start: Instant::now(), interval_ns, due_ns: AtomicU64::new(interval_ns) }
+    }
+
+    /// Whether an interval has gone by; says so once for each.
+    fn is_due(&self) -> bool {
+        let now_ns = self.start.elapsed().as_nanos() as u64;
+        let due_ns = self.due_ns.load(Ordering::Relaxed);
+        now_ns >= due_ns
+            && self
+                .due_ns
+                .compare_exchange(due_ns, now_ns.saturating_add(self.interval_ns), Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+    }
+}

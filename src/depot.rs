@@ -1,0 +1,98 @@
+//! The depot: the shared part, a shelf of batches per size class.
+//!
+//! Threads exchange batches of up to 15 buffers by value, so that one queue operation serves many uses and moving
+//! allocates nothing (Bonwick & Adams' depot). A shelf is a row of `crossbeam_queue::ArrayQueue`s of growing length, each
+//! made when those before it are full: the memory for shelves follows what lies on them, and it is bounded.
+
+use once_cell::race::OnceBox;
+
+use crate::class::CLASSES;
+use crate::storage::{BATCH_SLOTS, Batch};
+use crate::sync::{AtomicUsize, Ordering, Padded};
+
+#[cfg(not(pool_loom))]
+use crossbeam_queue::ArrayQueue;
+
+#[derive(Debug)]
+pub(crate) struct Depot {
+    shelves: [Padded<Shelf>; CLASSES],
+}
+
+#[derive(Debug)]
+pub(crate) struct Shelf {
+    queues: [OnceBox<ArrayQueue<Batch>>; QUEUES],
+    /// Buffers on the shelf; counted up before they are there, and down after they have left.
+    buffers: AtomicUsize,
+    /// The fewest buffers since the trim interval began.
+    low: AtomicUsize,
+}
+
+const QUEUES: usize = 5;
+
+/// 16, 128, 1 024, 8 192 and 65 536 batches: single buffers of 64 KiB fill it with 4.6 GiB.
+const fn queue_batches(queue: usize) -> usize {
+    16 << (3 * queue)
+}
+
+impl Depot {
+    pub(crate) fn new() -> Depot {
+        Depot {
+            shelves: std::array::from_fn(|_| {
+                Padded(Shelf {
+                    queues: [const { OnceBox::new() }; QUEUES],
+                    buffers: AtomicUsize::new(0),
+                    low: AtomicUsize::new(0),
+                })
+            }),
+        }
+    }
+
+    pub(crate) fn shelf(&self, class: usize) -> &Shelf {
+        &self.shelves[class]
+    }
+}
+
+impl Shelf {
+    /// Lays a batch, whose bytes are charged, on the shelf; gives it back if that is full.
+    pub(crate) fn push(&self, batch: Batch) -> Result<(), Batch> {
+        let count = batch.len();
+        debug_assert!(0 < count && count <= BATCH_SLOTS);
+        self.buffers.fetch_add(count, Ordering::Relaxed);
+        let mut batch = batch;
+        for (index, queue) in self.queues.iter().enumerate() {
+            let queue = queue.get_or_init(|| Box::new(ArrayQueue::new(queue_batches(index))));
+            match queue.push(batch) {
+                Ok(()) => return Ok(()),
+                Err(back) => batch = back,
+            }
+        }
+        self.buffers.fetch_sub(count, Ordering::Relaxed);
+        Err(batch)
+    }
+
+    pub(crate) fn pop(&self) -> Option<Batch> {
+        if self.len() == 0 {
+            return None;
+        }
+        let batch = self.queues.iter().map_while(OnceBox::get).find_map(ArrayQueue::pop)?;
+        let left = self.buffers.fetch_sub(batch.len(), Ordering::Relaxed) - batch.len();
+        if left < self.low.load(Ordering::Relaxed) {
+            // Not a fetch_min: a mark that is too high for one interval frees a few buffers early.
+            self.low.store(left, Ordering::Relaxed);
+        }
+        Some(batch)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.buffers.load(Ordering::Relaxed)
+    }
+
+    /// How many buffers were not needed in the interval that ends now.
+    pub(crate) fn low(&self) -> usize {
+        self.low.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn begin_interval(&self) {
+        self.low.store(self.len(), Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,113 @@
+//! What every operation must know, in one word: default size, max size, growth jump, and the trim epoch.
+//!
+//! One word cannot be read torn (Go's original keeps default and max apart and can be). A thread remembers the word
+//! it acted on last; as long as it is unchanged, one load and one compare say that sizes, ceiling and trim epoch are
+//! all as they were, and everything that depends on them need not be looked at. So the hot path reads the word and
+//! writes nothing.
+
+use crate::calibration::Sizes;
+use crate::class::CLASSES;
+use crate::sync::{AtomicU64, Ordering, const_unless_loom};
+
+#[derive(Debug)]
+pub(crate) struct PolicyCell(AtomicU64);
+
+/// The word: default class, max class and jump class in a byte each, the epoch in the 40 bits above.
+///
+/// At one trim a second the epoch wraps after 34 000 years.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Policy(u64);
+
+const MAX_SHIFT: u32 = 8;
+const JUMP_SHIFT: u32 = 16;
+const EPOCH_SHIFT: u32 = 24;
+const CLASS_MASK: u64 = 0xff;
+
+const _: () = assert!((CLASSES as u64) <= CLASS_MASK);
+
+impl Policy {
+    pub(crate) const fn new(sizes: Sizes) -> Policy {
+        Policy(sizes.default_class as u64 | ((sizes.max_class as u64) << MAX_SHIFT))
+    }
+
+    pub(crate) const fn from_word(word: u64) -> Policy {
+        Policy(word)
+    }
+
+    #[inline]
+    pub(crate) const fn word(self) -> u64 {
+        self.0
+    }
+
+    #[inline]
+    pub(crate) fn default_class(self) -> usize {
+        (self.0 & CLASS_MASK) as usize
+    }
+
+    #[inline]
+    pub(crate) fn max_class(self) -> usize {
+        (self.0 >> MAX_SHIFT & CLASS_MASK) as usize
+    }
+
+    /// The least class that a growth moves to.
+    #[inline]
+    pub(crate) fn jump_class(self) -> usize {
+        (self.0 >> JUMP_SHIFT & CLASS_MASK) as usize
+    }
+
+    pub(crate) fn sizes(self) -> Sizes {
+        Sizes { default_class: self.default_class(), max_class: self.max_class() }
+    }
+
+    /// How many trim intervals have passed.
+    pub(crate) fn epoch(self) -> u64 {
+        self.0 >> EPOCH_SHIFT
+    }
+
+    fn with_sizes(self, sizes: Sizes, jump_class: usize) -> Policy {
+        let epoch = self.0 >> EPOCH_SHIFT << EPOCH_SHIFT;
+        Policy(epoch | Policy::new(sizes).0 | ((jump_class as u64) << JUMP_SHIFT))
+    }
+}
+
+impl PolicyCell {
+    const_unless_loom! {
+        pub(crate) const fn new(sizes: Sizes) -> PolicyCell {
+            PolicyCell(AtomicU64::new(Policy::new(sizes).0))
+        }
+    }
+
+    /// Relaxed: the word carries everything it stands for in itself.
+    #[inline]
+    pub(crate) fn load(&self) -> Policy {
+        Policy(self.0.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_sizes(&self, sizes: Sizes, jump_class: usize) {
+        let update = |word| Some(Policy(word).with_sizes(sizes, jump_class).0);
+        // The closure never declines.
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, update);
+    }
+
+    /// A trim interval passes.
+    pub(crate) fn next_epoch(&self) {
+        self.0.fetch_add(1 << EPOCH_SHIFT, Ordering::Relaxed);
+    }
+}
+
+#[cfg(all(test, not(pool_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_jump_and_epoch_do_not_touch_each_other() {
+        let cell = PolicyCell::new(Sizes { default_class: 3, max_class: 19 });
+        cell.next_epoch();
+        cell.set_sizes(Sizes { default_class: 19, max_class: 7 }, 5);
+        cell.next_epoch();
+        let policy = cell.load();
+        assert_eq!(policy.sizes(), Sizes { default_class: 19, max_class: 7 });
+        assert_eq!((policy.jump_class(), policy.epoch()), (5, 2));
+        assert_eq!(Policy::from_word(policy.word()), policy);
+    }
+}

@@ -1,0 +1,68 @@
+//! A batch: a few idle buffers of one class that move between threads by value (a magazine, in Bonwick & Adams,
+//! "Magazines and Vmem", USENIX 2001).
+
+use super::slot::Slot;
+use crate::class::CLASSES;
+
+/// How many buffers a batch holds: with the class and the length, 128 bytes, two cache lines.
+pub(crate) const BATCH_SLOTS: usize = 15;
+
+const _: () = assert!(size_of::<Batch>() == 128);
+const _: () = assert!(CLASSES <= u8::MAX as usize && BATCH_SLOTS <= u8::MAX as usize);
+
+#[derive(Debug)]
+pub(crate) struct Batch {
+    /// The class of every slot; set once, in `new`.
+    class: u8,
+    len: u8,
+    slots: [Option<Slot>; BATCH_SLOTS],
+}
+
+impl Batch {
+    pub(crate) fn new(class: usize) -> Batch {
+        assert!(class < CLASSES);
+        Batch { class: class as u8, len: 0, slots: [const { None }; BATCH_SLOTS] }
+    }
+
+    pub(crate) fn class(&self) -> usize {
+        usize::from(self.class)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        usize::from(self.len)
+    }
+
+    /// Adds the buffer of `vec` and leaves an empty `Vec`; not if the batch is full or the capacity is not the class's
+    /// size.
+    pub(crate) fn push(&mut self, vec: &mut Vec<u8>) -> bool {
+        let slot = if self.len() < BATCH_SLOTS { Slot::take(vec, self.class()) } else { None };
+        let pushed = slot.is_some();
+        if let Some(slot) = slot {
+            self.push_slot(slot);
+        }
+        pushed
+    }
+
+    /// The caller has made sure that the slot is of the batch's class and that there is room.
+    pub(super) fn push_slot(&mut self, slot: Slot) {
+        self.slots[self.len()] = Some(slot);
+        self.len += 1;
+    }
+
+    /// The buffer that was added last.
+    pub(crate) fn pop(&mut self) -> Option<Vec<u8>> {
+        self.len = self.len.checked_sub(1)?;
+        let slot = self.slots[self.len()].take()?;
+        // SAFETY: every slot in here was made with the class of this batch: by `push`, or by `Local::take_cold`, the
+        // one caller of `push_slot`, which makes the batch for the stack it empties.
+        Some(unsafe { slot.into_vec(self.class()) })
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        while let Some(vec) = self.pop() {
+            drop(vec);
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! The thread cache: a small stack of idle buffers per class up to 32 KiB, touched by one thread alone.
+//!
+//! A stack is four numbers and a run of slots. Both checks of the hot path compare its length with a limit that
+//! already says more than the obvious one:
+//!
+//! - `pop` compares with the *low-water mark* instead of zero. What lies below the mark was not needed in this trim
+//!   interval; a pop that reaches it takes the slow path, which lowers the mark. So the working set (Bonwick 1994) is
+//!   known without a write on the hot path, and an empty stack is just one at its mark.
+//! - `push` compares with the number of *leased* slots, those that the byte budget has been charged for, instead of
+//!   the capacity. So the budget holds at every instant without a look at it.
+
+use super::slot::Slot;
+use crate::class::size_of_class;
+use crate::storage::Batch;
+use crate::sync::{AtomicPtr, AtomicU32, Ordering};
+
+/// The classes that have a stack: 64 B to 32 KiB.
+///
+/// What a sleeping thread holds nobody else can reach, so it must be small enough to forget about.
+pub(crate) const SMALL_CLASSES: usize = 10;
+
+/// How many slots the stack of a class has: many for small buffers, few for large.
+pub(crate) const fn slots_max(class: usize) -> usize {
+    let by_bytes = STACK_BYTES_MAX / size_of_class(class);
+    if by_bytes > STACK_SLOTS_MAX {
+        STACK_SLOTS_MAX
+    } else if by_bytes < STACK_SLOTS_MIN {
+        STACK_SLOTS_MIN
+    } else {
+        by_bytes
+    }
+}
+
+const STACK_SLOTS_MAX: usize = 64;
+const STACK_SLOTS_MIN: usize = 4;
+const STACK_BYTES_MAX: usize = 64 << 10;
+
+/// Where the slots of a class begin; with `SMALL_CLASSES`, where they end.
+const fn base_of(class: usize) -> usize {
+    let mut base = 0;
+    let mut below = 0;
+    while below < class {
+        base += slots_max(below);
+        below += 1;
+    }
+    base
+}
+
+const SLOTS: usize = base_of(SMALL_CLASSES);
+
+const _: () = assert!(base_of(SMALL_CLASSES - 1) + slots_max(SMALL_CLASSES - 1) == SLOTS);
+
+const _: () = assert!(size_of_class(SMALL_CLASSES - 1) == 32 << 10);
+const _: () = assert!(size_of::<Stack>() == 16);
+
+#[derive(Debug)]
+#[repr(C)]
+pub(super) struct Cache {
+    stacks: [Stack; SMALL_CLASSES],
+    slots: [AtomicPtr<u8>; SLOTS],
+}
+
+/// Written by the owner of the cache alone. The fields are atomic because `stats` of another thread reads lengths.
+#[derive(Debug)]
+struct Stack {
+    len: AtomicU32,
+    /// The least length since the interval began, at most `len`.
+    low: AtomicU32,
+    /// The slots the budget is charged for: at least `len`, at most `slots_max`.
+    leased: AtomicU32,
+    base: u32,
+}
+
+impl Default for Cache {
+    fn default() -> Cache {
+        Cache {
+            stacks: std::array::from_fn(|class| Stack {
+                len: AtomicU32::new(0),
+                low: AtomicU32::new(0),
+                leased: AtomicU32::new(0),
+                base: base_of(class) as u32,
+            }),
+            slots: std::array::from_fn(|_| AtomicPtr::default()),
+        }
+    }
+}
+
+// Only the owner of the cache calls the methods that take `&self` and move slots; each says so in its contract, and
+// `Local` (see `anchor`) is the proof they are called with.
+impl Cache {
+    #[inline]
+    pub(super) fn len(&self, class: usize) -> usize {
+        self.stacks[class].len.load(Ordering::Relaxed) as usize
+    }
+
+    #[inline]
+    pub(super) fn low(&self, class: usize) -> usize {
+        self.stacks[class].low.load(Ordering::Relaxed) as usize
+    }
+
+    #[inline]
+    pub(super) fn leased(&self, class: usize) -> usize {
+        self.stacks[class].leased.load(Ordering::Relaxed) as usize
+    }
+
+    /// Charges or releases slots.
+    pub(super) fn set_leased(&self, class: usize, leased: usize) {
+        assert!(self.len(class) <= leased && leased <= slots_max(class), "a lease covers what lies in a stack");
+        self.stacks[class].leased.store(leased as u32, Ordering::Relaxed);
+    }
+
+    /// What lies here now is, until it is needed, unused in a new interval.
+    pub(super) fn begin_interval(&self, class: usize) {
+        let stack = &self.stacks[class];
+        stack.low.store(stack.len.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// The top of the stack, if it lies above the low-water mark.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the owner.
+    #[inline]
+    pub(super) unsafe fn pop(&self, class: usize) -> Option<Vec<u8>> {
+        let stack = self.stacks.get(class)?;
+        let len = stack.len.load(Ordering::Relaxed);
+        if len > stack.low.load(Ordering::Relaxed) {
+            // SAFETY: the caller is the owner, and `len` is above the mark and so above zero.
+            Some(unsafe { self.pop_at(class, stack, len - 1) })
+        } else {
+            None
+        }
+    }
+
+    /// The top of the stack, whatever the mark; moves the mark.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the owner.
+    pub(super) unsafe fn pop_below_mark(&self, class: usize) -> Option<Vec<u8>> {
+        let stack = &self.stacks[class];
+        let top = stack.len.load(Ordering::Relaxed).checked_sub(1)?;
+        stack.low.store(stack.low.load(Ordering::Relaxed).min(top), Ordering::Relaxed);
+        // SAFETY: the caller is the owner, and the length is above zero.
+        Some(unsafe { self.pop_at(class, stack, top) })
+    }
+
+    /// # Safety
+    ///
+    /// The caller is the owner, `stack` is that of `class`, and its length is `top + 1`.
+    #[inline]
+    unsafe fn pop_at(&self, class: usize, stack: &Stack, top: u32) -> Vec<u8> {
+        stack.len.store(top, Ordering::Relaxed);
+        // SAFETY: a length is at most the lease, and `top` is below a length.
+        let ptr = unsafe { self.slot(stack, top) }.load(Ordering::Relaxed);
+        // SAFETY: `push`, the only writer of slots beside `take_cold`, which moves them within a stack, filled this
+        // one when the length was `top`, with a Slot of this class; the length now ends below it, and nobody but the
+        // owner moves it, so no second Slot is made from the pointer.
+        unsafe { Slot::from_ptr(ptr).into_vec(class) }
+    }
+
+    /// Lays the buffer of `vec` on the stack and leaves an empty `Vec`; not if no leased slot is free or its capacity is
+    /// not the class's size.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the owner.
+    #[inline]
+    pub(super) unsafe fn push(&self, class: usize, vec: &mut Vec<u8>) -> bool {
+        let stack = &self.stacks[class];
+        let len = stack.len.load(Ordering::Relaxed);
+        if len >= stack.leased.load(Ordering::Relaxed) {
+            return false;
+        }
+        let Some(slot) = Slot::take(vec, class) else { return false };
+        // SAFETY: `len` is below the lease, as checked above.
+        unsafe { self.slot(stack, len) }.store(slot.into_ptr(), Ordering::Relaxed);
+        stack.len.store(len + 1, Ordering::Relaxed);
+        true
+    }
+
+    /// The `count` buffers that lie at the bottom, a batch at most. Leases and the mark's distance stay as they are.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the owner.
+    pub(super) unsafe fn take_cold(&self, class: usize, count: usize) -> Batch {
+        let stack = &self.stacks[class];
+        let len = stack.len.load(Ordering::Relaxed);
+        let count = (count.min(super::BATCH_SLOTS) as u32).min(len);
+        let mut batch = Batch::new(class);
+        for index in 0..count {
+            // SAFETY: `index` is below the length, which is at most the lease.
+            let ptr = unsafe { self.slot(stack, index) }.load(Ordering::Relaxed);
+            // SAFETY: as in `pop_at`; the slots above are moved over this one below, before anybody can pop it.
+            batch.push_slot(unsafe { Slot::from_ptr(ptr) });
+        }
+        for index in count..len {
+            // SAFETY: both are below the length, which is at most the lease.
+            let (from, to) = unsafe { (self.slot(stack, index), self.slot(stack, index - count)) };
+            to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        stack.len.store(len - count, Ordering::Relaxed);
+        stack.low.store(stack.low.load(Ordering::Relaxed).saturating_sub(count), Ordering::Relaxed);
+        batch
+    }
+
+    /// # Safety
+    ///
+    /// `stack` is one of this cache, and `index` is below its leased slots.
+    #[inline]
+    unsafe fn slot(&self, stack: &Stack, index: u32) -> &AtomicPtr<u8> {
+        // SAFETY: `set_leased`, the only writer, keeps a lease within `slots_max` of its class, and a base is followed
+        // by as many slots; the assertion beside `SLOTS` adds them up.
+        unsafe { self.slots.get_unchecked((stack.base + index) as usize) }
+    }
+}
+
+impl Drop for Cache {
+    fn drop(&mut self) {
+        for class in 0..SMALL_CLASSES {
+            // SAFETY: nobody else has the cache any more, so this thread is its owner.
+            while let Some(vec) = unsafe { self.pop_below_mark(class) } {
+                drop(vec);
+            }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! A slot for one large buffer, above 32 KiB, that belongs to a thread but that every thread can take from.
+//!
+//! One atomic word: no place leased, a leased and empty place, or a buffer. Get and put are one compare-exchange each.
+//! A plain load and store would be the owner's alone, and a sleeping thread would strand megabytes.
+
+use super::slot::Slot;
+use crate::storage::cache::SMALL_CLASSES;
+use crate::sync::{AtomicBool, AtomicPtr, Ordering};
+
+#[derive(Debug)]
+pub(crate) struct LargeSlot {
+    class: u8,
+    /// Whether a buffer came or went since the last trim.
+    touched: AtomicBool,
+    /// Null: not leased. `empty()`: leased. Else the buffer, and leased.
+    word: AtomicPtr<u8>,
+}
+
+/// What became of a buffer that was offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LargePut {
+    Kept,
+    /// There is a buffer already, or its capacity is not the class's size.
+    Full,
+    /// The budget has to be charged first.
+    NotLeased,
+}
+
+/// The address of something of ours, so that no allocation has it.
+fn empty() -> *mut u8 {
+    static EMPTY: u8 = 0;
+    (&raw const EMPTY).cast_mut()
+}
+
+impl LargeSlot {
+    /// The slot of the `index`-th class above 32 KiB.
+    pub(super) fn new(index: usize) -> LargeSlot {
+        LargeSlot { class: (SMALL_CLASSES + index) as u8, touched: AtomicBool::new(false), word: AtomicPtr::default() }
+    }
+
+    /// Takes the buffer; the place stays leased. One locked instruction, none if there is no buffer.
+    #[inline]
+    pub(crate) fn take(&self) -> Option<Vec<u8>> {
+        let ptr = self.word.load(Ordering::Relaxed);
+        if ptr.is_null() || ptr == empty() {
+            return None;
+        }
+        // Acquire: pairs with the Release in `put`; what the last user wrote is visible. Model:
+        // loom_tests::a_large_buffer_has_one_owner.
+        self.word.compare_exchange(ptr, empty(), Ordering::Acquire, Ordering::Relaxed).ok()?;
+        self.touched.store(true, Ordering::Relaxed);
+        // SAFETY: the exchange took the pointer out of the word, where only `put` puts one, from a Slot of this class;
+        // whoever else read it fails its exchange. If the word left and came back between the load and the exchange,
+        // then by way of `put` again, and the pointer stands for the Slot given there.
+        Some(unsafe { Slot::from_ptr(ptr).into_vec(usize::from(self.class)) })
+    }
+
+    /// Offers a buffer: kept, it leaves an empty `Vec`. One locked instruction.
+    #[inline]
+    pub(crate) fn put(&self, vec: &mut Vec<u8>) -> LargePut {
+        self.put_over(empty(), vec)
+    }
+
+    /// Offers a buffer together with the lease that covers it.
+    pub(crate) fn put_with_lease(&self, vec: &mut Vec<u8>) -> LargePut {
+        self.put_over(std::ptr::null_mut(), vec)
+    }
+
+    #[inline]
+    fn put_over(&self, expected: *mut u8, vec: &mut Vec<u8>) -> LargePut {
+        let Some(slot) = Slot::take(vec, usize::from(self.class)) else { return LargePut::Full };
+        let ptr = slot.into_ptr();
+        // Release: pairs with the Acquire in `take`. Model: loom_tests::a_large_buffer_has_one_owner.
+        let found = match self.word.compare_exchange(expected, ptr, Ordering::Release, Ordering::Relaxed) {
+            Ok(_) => {
+                self.touched.store(true, Ordering::Relaxed);
+                return LargePut::Kept;
+            }
+            Err(found) => found,
+        };
+        // SAFETY: the exchange failed, so the pointer went nowhere; it is this class's Slot from above.
+        *vec = unsafe { Slot::from_ptr(ptr).into_vec(usize::from(self.class)) };
+        if found.is_null() { LargePut::NotLeased } else { LargePut::Full }
+    }
+
+    /// Gives up the lease of an empty place; whether there was one.
+    pub(crate) fn release(&self) -> bool {
+        // Relaxed: no memory passes.
+        self.word.load(Ordering::Relaxed) == empty()
+            && self.word.compare_exchange(empty(), std::ptr::null_mut(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// Whether a buffer came or went since this was last asked.
+    pub(crate) fn was_touched(&self) -> bool {
+        // Two steps, as a trim at the same time as a put may take either for the first.
+        let touched = self.touched.load(Ordering::Relaxed);
+        if touched {
+            self.touched.store(false, Ordering::Relaxed);
+        }
+        touched
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        let ptr = self.word.load(Ordering::Relaxed);
+        !ptr.is_null() && ptr != empty()
+    }
+}
+
+impl Drop for LargeSlot {
+    fn drop(&mut self) {
+        drop(self.take());
+    }
+}

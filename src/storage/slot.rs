@@ -1,0 +1,81 @@
+//! From a `Vec` to one word and back.
+
+use std::alloc::{Layout, realloc};
+use std::mem::{self, ManuallyDrop};
+use std::ptr::NonNull;
+
+use crate::class::size_of_class;
+
+/// An idle buffer: the memory of a `Vec<u8>` whose capacity is exactly the size of its class.
+///
+/// It owns the memory but, not knowing its class, has no `Drop`: the container it lies in does.
+#[derive(Debug)]
+pub(super) struct Slot(NonNull<u8>);
+
+// SAFETY: a Slot owns its memory as the Vec<u8> it was made from did, and that is Send.
+unsafe impl Send for Slot {}
+
+impl Slot {
+    /// Takes the memory of `vec` and leaves it empty; not if its capacity is not the class's size.
+    ///
+    /// By reference, because a `Vec` handed back and forth in a `Result` is 24 bytes moved twice on the hot path.
+    #[inline]
+    pub(super) fn take(vec: &mut Vec<u8>, class: usize) -> Option<Slot> {
+        // std promises only "at least" for a capacity, so this is checked in release builds too.
+        if vec.capacity() != size_of_class(class) {
+            return None;
+        }
+        let mut vec = ManuallyDrop::new(mem::take(vec));
+        // SAFETY: a Vec's pointer is never null.
+        Some(Slot(unsafe { NonNull::new_unchecked(vec.as_mut_ptr()) }))
+    }
+
+    /// The buffer again, empty.
+    ///
+    /// # Safety
+    ///
+    /// `class` is the class that the slot was made with.
+    #[inline]
+    pub(super) unsafe fn into_vec(self, class: usize) -> Vec<u8> {
+        // SAFETY: `take` took the memory from a Vec<u8> of exactly this capacity, and a Slot is not Clone, so this is
+        // its only owner. `take` and `from_ptr` are the only places that make one.
+        unsafe { Vec::from_raw_parts(self.0.as_ptr(), 0, size_of_class(class)) }
+    }
+
+    #[inline]
+    pub(super) fn into_ptr(self) -> *mut u8 {
+        self.0.as_ptr()
+    }
+
+    /// # Safety
+    ///
+    /// `ptr` came from `into_ptr`, and no other Slot was made from it since.
+    #[inline]
+    pub(super) unsafe fn from_ptr(ptr: *mut u8) -> Slot {
+        // SAFETY: `into_ptr` gave a non-null pointer.
+        Slot(unsafe { NonNull::new_unchecked(ptr) })
+    }
+}
+
+/// Cuts the capacity of `vec` down to `capacity` and empties it; gives it back as it is if the allocator refuses.
+///
+/// `Vec::shrink_to` would abort then, and this runs in destructors.
+pub(crate) fn shrink(vec: Vec<u8>, capacity: usize) -> Result<Vec<u8>, Vec<u8>> {
+    if capacity == 0 || capacity >= vec.capacity() {
+        return Err(vec);
+    }
+    let mut vec = ManuallyDrop::new(vec);
+    let Ok(layout) = Layout::array::<u8>(vec.capacity()) else {
+        return Err(ManuallyDrop::into_inner(vec));
+    };
+    // SAFETY: a Vec<u8> with a capacity above zero was allocated by the global allocator with this layout; the new
+    // size is above zero (checked above) and below a size that was valid.
+    let memory = unsafe { realloc(vec.as_mut_ptr(), layout, capacity) };
+    if memory.is_null() {
+        // The old memory is untouched and still the Vec's.
+        return Err(ManuallyDrop::into_inner(vec));
+    }
+    // SAFETY: `memory` is `capacity` bytes of the global allocator with alignment 1, owned by nobody else: the old Vec
+    // is not dropped.
+    Ok(unsafe { Vec::from_raw_parts(memory, 0, capacity) })
+}

@@ -1,0 +1,57 @@
+//! The one gate to atomics, locks and thread-locals: `std`'s, or loom's under `--cfg pool_loom`.
+//!
+//! Nothing else in the crate names `std::sync::atomic` or `std::thread_local`, so that every model sees every access.
+//! loom's types cannot be built in constants; where the public surface promises `const fn`, `const_unless_loom!` drops
+//! the promise for the models only.
+
+#[cfg(pool_loom)]
+mod imp {
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+    pub(crate) use loom::sync::{Mutex, MutexGuard};
+    pub(crate) use loom::thread_local;
+}
+
+#[cfg(not(pool_loom))]
+mod imp {
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+    pub(crate) use std::sync::{Mutex, MutexGuard};
+    pub(crate) use std::thread_local;
+}
+
+pub(crate) use imp::*;
+
+use std::sync::PoisonError;
+
+/// Locks `mutex`, also after a panic under it: every critical section of ours leaves its data valid at every step.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Keeps what is written by one thread off the cache lines of what others write: 128 bytes, as Intel's prefetcher
+/// fetches lines in pairs and Apple's lines are that long.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct Padded<T>(pub(crate) T);
+
+impl<T> std::ops::Deref for Padded<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+/// A `const fn`, or under loom, whose atomics have no constant constructors, a plain one.
+macro_rules! const_unless_loom {
+    ($(#[$attribute:meta])* $visibility:vis const fn $($rest:tt)*) => {
+        #[cfg(not(pool_loom))]
+        $(#[$attribute])*
+        $visibility const fn $($rest)*
+
+        #[cfg(pool_loom)]
+        $(#[$attribute])*
+        $visibility fn $($rest)*
+    };
+}
+pub(crate) use const_unless_loom;
