@@ -10,6 +10,8 @@ mod class;
 mod locked;
 mod pool;
 mod stats;
+#[cfg(test)]
+mod tests;
 mod usage;
 
 pub use buf::PooledBuf;

@@ -1,0 +1,1 @@
+//! Every length has its size class, through the public doors.
