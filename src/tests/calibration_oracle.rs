@@ -119,8 +119,14 @@ fn round_up(size: usize) -> usize {
 #[derive(Clone, Debug)]
 enum Trace {
     /// Fill to each length in turn, by the way that the number says, then end by the way that the last says.
-    Use { asked: Option<usize>, lens: Vec<(usize, u8)>, end: u8 },
-    Donate { len: usize },
+    Use {
+        asked: Option<usize>,
+        lens: Vec<(usize, u8)>,
+        end: u8,
+    },
+    Donate {
+        len: usize,
+    },
     Calibrate,
 }
 

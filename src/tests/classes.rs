@@ -66,7 +66,8 @@ fn every_length_reached_by_growth_has_room_in_a_class_at_most_two_above() {
 #[test]
 fn growth_keeps_the_contents_at_every_class_edge() {
     let pool = pool(2);
-    for len in lengths().filter(|&len| len <= 65_600 && (len % 611 == 0 || is_class_size(len) || is_class_size(len + 1)))
+    for len in
+        lengths().filter(|&len| len <= 65_600 && (len % 611 == 0 || is_class_size(len) || is_class_size(len + 1)))
     {
         for step in [1_usize, 64, 65] {
             let mut buf = pool.get_with_capacity(0);
