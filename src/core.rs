@@ -147,13 +147,15 @@ impl<'p> Op<'p> {
 
     /// A guard ended and its buffer comes back.
     pub(crate) fn finish(self, vec: Vec<u8>, usage: Use) {
+        let written = usage.written(vec.len());
         self.count(usage);
-        self.keep(vec, usage.peak);
+        self.keep(vec, written);
     }
 
     pub(crate) fn discard(self, mut vec: Vec<u8>, usage: Use) {
         self.count(usage);
-        scrub(&mut vec, usage.peak);
+        let written = usage.written(vec.len());
+        scrub(&mut vec, written);
         self.free(vec, Reason::Discarded);
     }
 
@@ -183,8 +185,8 @@ impl<'p> Op<'p> {
         self.add(|books| &books.growths, 1);
         larger.extend_from_slice(vec);
         let smaller = std::mem::replace(vec, larger);
-        let peak = smaller.len();
-        self.keep(smaller, peak);
+        let written = smaller.len();
+        self.keep(smaller, written);
         Ok(())
     }
 
@@ -395,9 +397,9 @@ impl<'p> Op<'p> {
 
     // Keeping.
 
-    /// Keeps `vec`, of which at most `peak` bytes were written, or frees it for the first reason that applies.
-    pub(crate) fn keep(self, mut vec: Vec<u8>, peak: usize) {
-        scrub(&mut vec, peak);
+    /// Keeps `vec`, whose first `written` bytes were written, or frees it for the first reason that applies.
+    pub(crate) fn keep(self, mut vec: Vec<u8>, written: usize) {
+        scrub(&mut vec, written);
         let max_class = self.policy.load().max_class();
         let Some(class) = class_below(vec.capacity()) else {
             return self.free(vec, Reason::OutOfClass);
@@ -696,14 +698,18 @@ fn extend_lease(local: Local<'_>, class: usize, slots: usize) {
     local.leased_bytes.add((slots * size_of_class(class)) as u64);
 }
 
-/// In debug builds, overwrites what was written of a buffer that comes back, so that a use of stale bytes shows. Not
-/// the untouched rest: that would commit pages.
+/// Empties a buffer that comes back. In debug builds, overwrites its first `written` bytes, so that a use of stale bytes
+/// shows; not the untouched rest, which would commit pages.
 #[inline]
-pub(crate) fn scrub(vec: &mut Vec<u8>, peak: usize) {
+pub(crate) fn scrub(vec: &mut Vec<u8>, written: usize) {
     if cfg!(debug_assertions) {
-        let written = peak.min(vec.capacity());
+        // By slices, as `resize` goes byte by byte in the very builds that do this.
+        const STALE: [u8; 4096] = [0xDB; 4096];
+        let written = written.min(vec.capacity());
         vec.clear();
-        vec.resize(written, 0xDB);
+        while vec.len() < written {
+            vec.extend_from_slice(&STALE[..STALE.len().min(written - vec.len())]);
+        }
         vec.clear();
     }
 }

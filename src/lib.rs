@@ -17,6 +17,8 @@ mod pool;
 mod stats;
 mod storage;
 mod sync;
+#[cfg(test)]
+mod tests;
 mod usage;
 
 pub use buf::PooledBuf;

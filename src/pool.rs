@@ -18,7 +18,7 @@ use crate::policy::{Policy, PolicyCell};
 use crate::stats::Stats;
 use crate::storage::{Anchor, Local, SMALL_CLASSES};
 use crate::sync::const_unless_loom;
-use crate::usage::{Mark, Use};
+use crate::usage::Mark;
 
 /// A pool of byte buffers in power-of-two size classes that learns its sizes.
 // Aligned so that nobody writes next to the anchor and the policy, which every operation reads: not the reference
@@ -239,11 +239,12 @@ impl Pool {
             if let Some(class) = class_of_capacity(vec.capacity(), SMALL_CLASSES) {
                 let usage = mark.finish(vec.len());
                 if let Some(due) = local.books.count(usage) {
-                    return self.merge_and_keep(due, vec, usage);
+                    return self.merge_and_keep(due, vec, usage.written(vec.len()));
                 }
-                scrub(vec, usage.peak);
+                let written = usage.written(vec.len());
+                scrub(vec, written);
                 if !local.push(class, vec) {
-                    self.keep(vec, usage);
+                    self.keep(vec, written);
                 }
                 return;
             }
@@ -253,16 +254,16 @@ impl Pool {
 
     #[cold]
     #[inline(never)]
-    fn merge_and_keep(&self, due: usize, vec: &mut Vec<u8>, usage: Use) {
+    fn merge_and_keep(&self, due: usize, vec: &mut Vec<u8>, written: usize) {
         let op = self.op();
         op.merge(due);
-        op.keep(mem::take(vec), usage.peak);
+        op.keep(mem::take(vec), written);
     }
 
     #[cold]
     #[inline(never)]
-    fn keep(&self, vec: &mut Vec<u8>, usage: Use) {
-        self.op().keep(mem::take(vec), usage.peak);
+    fn keep(&self, vec: &mut Vec<u8>, written: usize) {
+        self.op().keep(mem::take(vec), written);
     }
 
     #[cold]

@@ -52,6 +52,13 @@ impl Use {
         Mark::PLAIN.finish(len)
     }
 
+    /// How many bytes of a buffer that ends with `len` bytes were written, as far as the guard knows: what was asked for
+    /// need not have been.
+    #[inline]
+    pub(crate) fn written(self, len: usize) -> usize {
+        if self.asked { len } else { self.peak }
+    }
+
     /// The class it counts in.
     #[inline]
     pub(crate) fn class(self) -> Option<usize> {

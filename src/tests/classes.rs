@@ -1,0 +1,124 @@
+//! Every length has its size class, through the public doors.
+
+use super::driver::{NEVER, class_by_search, is_class_size};
+use crate::{CLASSES, Growth, MAX_CLASS_SIZE, MIN_CLASS_SIZE, Pool};
+
+/// Lengths of 0..=65 600 one by one, then both sides of every class edge above.
+fn lengths() -> impl DoubleEndedIterator<Item = usize> {
+    let edges = (0..CLASSES).map(|class| MIN_CLASS_SIZE << class).filter(|&edge| edge > 65_600);
+    (0..=65_600).chain(edges.flat_map(|edge| [edge - 1, edge, edge + 1]))
+}
+
+#[track_caller]
+fn assert_room(room: usize, wanted: usize, classes_above_max: usize) {
+    assert!(room >= wanted, "room for {room} where {wanted} were wanted");
+    if wanted > MAX_CLASS_SIZE {
+        return;
+    }
+    assert!(is_class_size(room), "{room} for {wanted} is no class size");
+    let above = class_by_search(room) - class_by_search(wanted);
+    assert!(above <= classes_above_max, "{room} is {above} classes above the wanted {wanted}");
+}
+
+fn pool(look_up_classes: usize) -> Pool {
+    // One idle buffer of the largest class would otherwise spend half the budget.
+    Pool::builder().look_up_classes(look_up_classes).retained_bytes_max(256 << 20).trim_interval(NEVER).build()
+}
+
+#[test]
+fn every_length_asked_for_gets_room_in_a_class_at_most_two_above() {
+    for look_up_classes in 0..=2 {
+        let pool = pool(look_up_classes);
+        // Upwards a class is empty when first asked for and nothing lies above it; downwards all above it is full.
+        for len in lengths().chain(lengths().rev()) {
+            assert_room(pool.get_with_capacity(len).capacity(), len, look_up_classes);
+        }
+        assert!(pool.stats().hits > 2 * 65_000);
+    }
+}
+
+#[test]
+fn an_empty_pool_gives_exactly_the_class_of_the_length() {
+    let pool = Pool::builder().retained_bytes_max(0).build();
+    for len in lengths().filter(|len| len % 97 == 0 || len.abs_diff(len.next_power_of_two()) < 2) {
+        let room = pool.get_with_capacity(len).capacity();
+        assert_room(room, len, 0);
+    }
+}
+
+#[test]
+fn every_length_reached_by_growth_has_room_in_a_class_at_most_two_above() {
+    for look_up_classes in 0..=2 {
+        let pool = pool(look_up_classes);
+        for len in lengths().chain(lengths().rev()) {
+            let mut buf = pool.get_with_capacity(0);
+            let before = buf.capacity();
+            buf.reserve(len);
+            if len > before {
+                assert_room(buf.capacity(), len, look_up_classes);
+            } else {
+                assert_eq!(buf.capacity(), before, "there was room for {len}");
+            }
+        }
+    }
+}
+
+#[test]
+fn growth_keeps_the_contents_at_every_class_edge() {
+    let pool = pool(2);
+    for len in
+        lengths().filter(|&len| len <= 65_600 && (len % 611 == 0 || is_class_size(len) || is_class_size(len + 1)))
+    {
+        for step in [1_usize, 64, 65] {
+            let mut buf = pool.get_with_capacity(0);
+            buf.resize(len, b'x');
+            buf.extend_from_slice(&vec![b'y'; step]);
+            assert_room(buf.capacity(), len + step, CLASSES);
+            assert!(buf[..len].iter().all(|&byte| byte == b'x') && buf[len..].iter().all(|&byte| byte == b'y'));
+            assert_eq!(buf.len(), len + step);
+        }
+    }
+}
+
+#[test]
+fn growth_to_the_max_size_jumps_to_it_once_it_is_learned_and_no_further_than_1_mib() {
+    for (used, jump) in [(100, 128), (5000, 8192), (2 << 20, 1 << 20)] {
+        let pool = Pool::builder().growth(Growth::MaxSize).default_size_limit(64).trim_interval(NEVER).build();
+        let grown = || {
+            let mut buf = pool.get();
+            buf.extend_from_slice(&[b'x'; 65]);
+            buf.capacity()
+        };
+        assert_eq!(grown(), 128, "before the first calibration to the next class only");
+        for _ in 0..100 {
+            let _ = pool.get_with_capacity(used);
+        }
+        pool.calibrate();
+        pool.purge();
+        assert_eq!(grown(), jump, "uses of {used}");
+    }
+}
+
+#[test]
+fn a_donated_vec_of_any_capacity_is_cut_to_a_class_or_freed() {
+    let pool = Pool::builder().trim_interval(NEVER).build();
+    let odd = (0..CLASSES).map(|class| MIN_CLASS_SIZE << class).flat_map(|edge| [edge - 1, edge, edge + 1]);
+    for capacity in (0..2100).chain(odd) {
+        let vec = Vec::with_capacity(capacity);
+        assert_eq!(vec.capacity(), capacity, "the test needs exact capacities");
+        let before = pool.stats();
+        pool.put(vec);
+        let stats = pool.stats();
+        if (MIN_CLASS_SIZE..=MAX_CLASS_SIZE).contains(&capacity) && stats.dropped == before.dropped {
+            let below = (0..CLASSES).rev().find(|&class| MIN_CLASS_SIZE << class <= capacity).expect("checked");
+            assert_eq!(stats.classes[below].retained, 1, "capacity {capacity}");
+            assert_eq!(stats.retained_bytes, MIN_CLASS_SIZE << below);
+            assert_eq!(pool.get_with_capacity(MIN_CLASS_SIZE << below).capacity(), MIN_CLASS_SIZE << below);
+        } else {
+            // Whether an allocator cuts a buffer to an exact capacity is its own affair; a class size needs no cut.
+            assert!(!is_class_size(capacity), "capacity {capacity}");
+            assert_eq!(stats.dropped.out_of_class, before.dropped.out_of_class + 1, "capacity {capacity}");
+        }
+        pool.purge();
+    }
+}

@@ -1,0 +1,11 @@
+//! Tests that need the inside: size classes through the API, random operations beside the locked model, and
+//! calibration beside an oracle of its own.
+//!
+//! They are in `src/` so that proptest writes failing seeds to `proptest-regressions/`, and because the model
+//! ([`crate::locked`]) is no part of the public surface.
+
+mod calibration_oracle;
+mod classes;
+mod driver;
+mod go_differential;
+mod operations;

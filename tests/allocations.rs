@@ -1,0 +1,323 @@
+//! Heap operations per use, counted: none once warm, exactly one for `freeze`.
+//!
+//! Every count is of one thread's own operations, so tests beside each other in this binary do not disturb.
+
+#[path = "support/counting.rs"]
+mod counting;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use bytebufferpool::{CLASSES, Growth, MIN_CLASS_SIZE, Pool, PooledBuf};
+use bytes::{BufMut, Bytes};
+use counting::{Operations, during, of_this_thread};
+
+#[global_allocator]
+static HEAP: counting::Counting = counting::Counting;
+
+/// No interval ends by itself: what trim frees must be allocated again, which is its purpose.
+const NEVER: Duration = Duration::from_secs(1 << 30);
+
+const WARM_UP: usize = 200;
+const USES: usize = 1000;
+
+/// Repeats `one_use` until it is warm, then counts.
+#[track_caller]
+fn assert_no_heap_operation(what: &str, mut one_use: impl FnMut()) {
+    for _ in 0..WARM_UP {
+        one_use();
+    }
+    let operations = during(|| {
+        for _ in 0..USES {
+            one_use();
+        }
+    });
+    assert_eq!(operations, Operations::NONE, "{what}: in {USES} uses");
+}
+
+fn pool() -> Pool {
+    Pool::builder().trim_interval(NEVER).build()
+}
+
+#[test]
+fn the_counter_counts() {
+    let operations = during(|| drop(std::hint::black_box(Vec::<u8>::with_capacity(100))));
+    assert_eq!(operations, Operations { allocations: 1, frees: 1, reallocations: 0, allocated_bytes: 100 });
+    let operations = during(|| {
+        let mut vec = std::hint::black_box(Vec::<u8>::with_capacity(100));
+        vec.reserve_exact(200);
+    });
+    assert_eq!(operations, Operations { allocations: 1, frees: 1, reallocations: 1, allocated_bytes: 200 });
+}
+
+#[test]
+fn a_warm_use_of_any_class_touches_the_heap_0_times() {
+    for class in 0..CLASSES {
+        let pool = pool();
+        let size = MIN_CLASS_SIZE << class;
+        assert_no_heap_operation(&format!("asked for {size}"), || {
+            let mut buf = pool.get_with_capacity(size);
+            buf.push(1);
+        });
+        assert_no_heap_operation(&format!("one more than half of {size}"), || {
+            let mut buf = pool.get_with_capacity(size / 2 + 1);
+            buf.push(1);
+        });
+    }
+}
+
+#[test]
+fn a_warm_use_of_every_class_in_turn_touches_the_heap_0_times() {
+    // Up to 16 MiB, so that one of each fits the budget.
+    let pool = pool();
+    assert_no_heap_operation("one class after the other", || {
+        for class in 0..CLASSES - 1 {
+            pool.get_with_capacity(MIN_CLASS_SIZE << class).push(1);
+        }
+    });
+}
+
+#[test]
+fn several_warm_buffers_at_once_touch_the_heap_0_times() {
+    let pool = pool();
+    assert_no_heap_operation("8 small, 2 large", || {
+        let small: [_; 8] = std::array::from_fn(|i| pool.get_with_capacity(100 << i));
+        let large = [pool.get_with_capacity(100_000), pool.get_with_capacity(100_000)];
+        drop((small, large));
+    });
+}
+
+#[test]
+fn warm_growth_touches_the_heap_0_times() {
+    for growth in [Growth::NextClass, Growth::MaxSize] {
+        let pool = Pool::builder().growth(growth).trim_interval(NEVER).calibrate_calls_threshold(50).build();
+        assert_no_heap_operation("10 appends of 21 bytes", || {
+            let mut buf = pool.get();
+            for _ in 0..10 {
+                buf.extend_from_slice(b"twenty-one bytes long");
+            }
+        });
+        let pool = Pool::builder().growth(growth).default_size_limit(64).trim_interval(NEVER).build();
+        let chunk = [b'x'; 3000];
+        assert_no_heap_operation("from 64 bytes past 100 000", || {
+            let mut buf = pool.get_with_capacity(0);
+            for _ in 0..40 {
+                buf.extend_from_slice(&chunk);
+            }
+        });
+    }
+}
+
+#[test]
+fn calibration_touches_the_heap_0_times() {
+    let pool = Pool::builder().calibrate_calls_threshold(10).trim_interval(NEVER).build();
+    assert_no_heap_operation("a calibration every 11 uses", || pool.get().resize(500, 0));
+    assert!(pool.stats().calibrations > 50);
+}
+
+#[test]
+fn every_way_of_writing_touches_the_heap_0_times() {
+    let pool = pool();
+    assert_no_heap_operation("write!", || {
+        let mut buf = pool.get();
+        write!(buf, "{}-{:>8.3}-{:?}", 7, 1.5, "text").expect("never fails");
+    });
+    assert_no_heap_operation("as io::Write", || {
+        let mut buf = pool.get();
+        let writer: &mut dyn std::io::Write = &mut buf;
+        writer.write_all(&[7; 300]).expect("never fails");
+        write!(writer, "{:04}", 42).expect("never fails");
+    });
+    assert_no_heap_operation("as fmt::Write", || {
+        let mut buf = pool.get();
+        let writer: &mut dyn std::fmt::Write = &mut buf;
+        writer.write_str("some text").expect("never fails");
+        writer.write_char('ü').expect("never fails");
+    });
+    assert_no_heap_operation("as BufMut", || {
+        let mut buf = pool.get();
+        buf.put_u64(7);
+        buf.put_bytes(0, 100);
+        buf.put(&[1_u8; 200][..]);
+    });
+    assert_no_heap_operation("the rest", || {
+        let mut buf = pool.get();
+        buf.push_str("text");
+        buf.extend([1_u8, 2, 3]);
+        buf.extend(&[1_u8, 2, 3]);
+        buf.extend_from_within(..4);
+        buf.resize(500, 1);
+        buf.truncate(3);
+        buf.set(b"set");
+        buf.read_from(&mut &[5_u8; 700][..]).expect("never fails");
+        buf.as_vec_mut().clear();
+    });
+}
+
+#[test]
+fn a_warm_owned_guard_touches_the_heap_0_times() {
+    let pool = Arc::new(pool());
+    assert_no_heap_operation("get_owned", || pool.get_owned().extend_from_slice(b"a line"));
+    assert_no_heap_operation("get_owned_with_capacity", || pool.get_owned_with_capacity(5000).push(1));
+}
+
+#[test]
+fn a_warm_fallible_get_and_the_process_wide_pool_touch_the_heap_0_times() {
+    let pool = pool();
+    assert_no_heap_operation("try_get_with_capacity", || {
+        pool.try_get_with_capacity(900).expect("memory").push(1);
+    });
+    assert_no_heap_operation("bytebufferpool::get", || bytebufferpool::get().push(1));
+}
+
+#[test]
+fn into_vec_and_put_touch_the_heap_0_times() {
+    let pool = pool();
+    assert_no_heap_operation("detached and donated", || {
+        let mut buf = pool.get_with_capacity(700);
+        buf.push(1);
+        pool.put(buf.into_vec());
+    });
+}
+
+#[test]
+fn two_pools_alternating_touch_the_heap_0_times() {
+    let (first, second) = (pool(), pool());
+    for size in [64, 1000, 30_000, 100_000] {
+        assert_no_heap_operation(&format!("{size} bytes from two pools in turn"), || {
+            first.get_with_capacity(size).push(1);
+            second.get_with_capacity(size).push(1);
+        });
+    }
+    assert_no_heap_operation("both at once", || {
+        let (mut a, mut b) = (first.get(), second.get());
+        a.extend_from_slice(&[1; 200]);
+        b.extend_from_slice(&a);
+    });
+}
+
+#[test]
+fn without_thread_caches_a_warm_use_touches_the_heap_0_times() {
+    let pool = Pool::builder().thread_cache_bytes_max(0).trim_interval(NEVER).build();
+    for size in [64, 1000, 30_000, 100_000] {
+        assert_no_heap_operation(&format!("{size} bytes"), || pool.get_with_capacity(size).push(1));
+    }
+}
+
+#[test]
+fn freeze_is_exactly_one_allocation_and_its_end_exactly_one_free() {
+    let pool = Arc::new(pool());
+    for size in [64, 1000, 30_000, 100_000] {
+        for _ in 0..WARM_UP {
+            drop(pool.get_owned_with_capacity(size).freeze());
+        }
+        let mut buf = pool.get_owned_with_capacity(size);
+        buf.extend_from_slice(b"some contents");
+        let mut frozen = None;
+        let operations = during(|| frozen = Some(buf.freeze()));
+        assert_eq!((operations.allocations, operations.frees, operations.reallocations), (1, 0, 0));
+        assert!(operations.allocated_bytes <= 128, "one small box, not a copy: {operations:?}");
+
+        let frozen = frozen.expect("just made");
+        let operations = during(|| drop((frozen.clone(), frozen.slice(2..5))));
+        assert_eq!(operations, Operations::NONE, "clones and slices share the box");
+        let operations = during(|| drop(frozen));
+        assert_eq!((operations.allocations, operations.frees), (0, 1), "the box; the buffer came home");
+    }
+}
+
+/// A bounded channel that never allocates after `new`; std's own allocates when a thread blocks on it the first time.
+struct Channel<T> {
+    queue: Mutex<VecDeque<T>>,
+    changed: Condvar,
+    capacity: usize,
+}
+
+impl<T> Channel<T> {
+    fn new(capacity: usize) -> Channel<T> {
+        Channel { queue: Mutex::new(VecDeque::with_capacity(capacity)), changed: Condvar::new(), capacity }
+    }
+
+    fn send(&self, item: T) {
+        let mut queue =
+            self.changed.wait_while(self.queue.lock().unwrap(), |queue| queue.len() == self.capacity).unwrap();
+        queue.push_back(item);
+        self.changed.notify_all();
+    }
+
+    fn receive(&self) -> T {
+        let mut queue = self.changed.wait_while(self.queue.lock().unwrap(), |queue| queue.is_empty()).unwrap();
+        self.changed.notify_all();
+        queue.pop_front().expect("waited for")
+    }
+}
+
+/// Both threads' heap operations while `messages` go from one to the other, after as many to warm up.
+fn producer_to_consumer<T: Send>(
+    messages: usize,
+    produce: impl Fn() -> T + Sync,
+    consume: impl Fn(T) + Sync,
+) -> [Operations; 2] {
+    let channel = Channel::new(32);
+    let (produce, consume, channel) = (&produce, &consume, &channel);
+    std::thread::scope(|scope| {
+        let producer = scope.spawn(move || {
+            (0..messages).for_each(|_| channel.send(produce()));
+            during(|| (0..messages).for_each(|_| channel.send(produce())))
+        });
+        let consumer = scope.spawn(move || {
+            (0..messages).for_each(|_| consume(channel.receive()));
+            during(|| (0..messages).for_each(|_| consume(channel.receive())))
+        });
+        [producer.join().unwrap(), consumer.join().unwrap()]
+    })
+}
+
+#[test]
+fn from_producer_to_consumer_a_warm_use_touches_the_heap_0_times() {
+    for size in [200, 4000, 30_000, 100_000] {
+        let pool = pool();
+        // How far the producer gets ahead is the scheduler's choice. Enough lies ready for the farthest (the channel,
+        // both caches, a batch under way), so that the count does not depend on it.
+        let ready = ((8 << 20) / size).clamp(64, 1024);
+        assert_eq!(pool.prefill(size, ready), ready);
+        let operations = producer_to_consumer(
+            5000,
+            || {
+                let mut buf: PooledBuf<&Pool> = pool.get_with_capacity(size);
+                buf.extend_from_slice(b"a message");
+                buf
+            },
+            |buf| assert_eq!(buf, *b"a message"),
+        );
+        assert_eq!(operations, [Operations::NONE; 2], "{size} bytes: producer, consumer; {}", pool.stats());
+    }
+}
+
+#[test]
+fn from_producer_to_consumer_a_frozen_buffer_costs_its_one_box() {
+    let pool = Arc::new(pool());
+    assert_eq!(pool.prefill(4000, 1024), 1024);
+    let messages = 5000;
+    let [producer, consumer] = producer_to_consumer(
+        messages,
+        || {
+            let mut buf = pool.get_owned_with_capacity(4000);
+            buf.extend_from_slice(b"a message");
+            buf.freeze()
+        },
+        |message: Bytes| assert_eq!(message, b"a message"[..]),
+    );
+    assert_eq!((producer.allocations, producer.frees), (messages as u64, 0));
+    assert_eq!((consumer.allocations, consumer.frees), (0, messages as u64));
+}
+
+#[test]
+fn a_pool_allocates_nothing_before_its_first_use() {
+    let before = of_this_thread();
+    let pool = pool();
+    assert_eq!(of_this_thread().since(before), Operations::NONE);
+    drop(pool);
+    assert_eq!(of_this_thread().since(before), Operations::NONE);
+}
