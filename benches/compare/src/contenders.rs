@@ -48,12 +48,19 @@ pub trait Contender: Send + Sync + Sized + 'static {
     fn fresh(size_max: usize) -> Self;
     fn worker(&self) -> Self::Worker<'_>;
     /// An empty buffer; with a size where the workload knows one.
-    fn take<'p, 'w>(worker: &'w mut Self::Worker<'p>, size: Option<usize>) -> Self::Guard<'p, 'w> where 'p: 'w ;
-    fn seal<'p, 'w>(guard: Self::Guard<'p, 'w>) -> Self::Held<'p> where 'p: 'w ;
+    fn take<'p, 'w>(worker: &'w mut Self::Worker<'p>, size: Option<usize>) -> Self::Guard<'p, 'w>
+    where
+        'p: 'w;
+    fn seal<'p, 'w>(guard: Self::Guard<'p, 'w>) -> Self::Held<'p>
+    where
+        'p: 'w;
 
     /// A whole message whose size is known, in one write.
     #[inline(always)]
-    fn write_once<'p, 'w>(worker: &'w mut Self::Worker<'p>, payload: &[u8]) -> Self::Guard<'p, 'w> where 'p: 'w {
+    fn write_once<'p, 'w>(worker: &'w mut Self::Worker<'p>, payload: &[u8]) -> Self::Guard<'p, 'w>
+    where
+        'p: 'w,
+    {
         let mut guard = Self::take(worker, Some(payload.len()));
         guard.extend(payload);
         guard
@@ -110,7 +117,10 @@ impl Sealed for () {
 macro_rules! guard_is_held {
     () => {
         #[inline(always)]
-        fn seal<'p, 'w>(guard: Self::Guard<'p, 'w>) -> Self::Held<'p> where 'p: 'w {
+        fn seal<'p, 'w>(guard: Self::Guard<'p, 'w>) -> Self::Held<'p>
+        where
+            'p: 'w,
+        {
             guard
         }
     };
@@ -236,7 +246,10 @@ impl Contender for Ours {
         &self.0
     }
     #[inline(always)]
-    fn take<'p, 'w>(worker: &'w mut &'p Pool, _: Option<usize>) -> PooledBuf<&'p Pool> where 'p: 'w {
+    fn take<'p, 'w>(worker: &'w mut &'p Pool, _: Option<usize>) -> PooledBuf<&'p Pool>
+    where
+        'p: 'w,
+    {
         worker.get()
     }
     guard_is_held!();
@@ -265,7 +278,10 @@ impl Contender for OursSized {
         &self.0
     }
     #[inline(always)]
-    fn take<'p, 'w>(worker: &'w mut &'p Pool, size: Option<usize>) -> PooledBuf<&'p Pool> where 'p: 'w {
+    fn take<'p, 'w>(worker: &'w mut &'p Pool, size: Option<usize>) -> PooledBuf<&'p Pool>
+    where
+        'p: 'w,
+    {
         match size {
             Some(size) => worker.get_with_capacity(size),
             None => worker.get(),
@@ -297,7 +313,10 @@ impl Contender for OursOwned {
         &self.0
     }
     #[inline(always)]
-    fn take<'p, 'w>(worker: &'w mut &'p Arc<Pool>, size: Option<usize>) -> PooledBuf<Arc<Pool>> where 'p: 'w {
+    fn take<'p, 'w>(worker: &'w mut &'p Arc<Pool>, size: Option<usize>) -> PooledBuf<Arc<Pool>>
+    where
+        'p: 'w,
+    {
         match size {
             Some(size) => worker.get_owned_with_capacity(size),
             None => worker.get_owned(),
@@ -329,11 +348,17 @@ impl Contender for OursFrozen {
         &self.0
     }
     #[inline(always)]
-    fn take<'p, 'w>(worker: &'w mut &'p Arc<Pool>, _: Option<usize>) -> PooledBuf<Arc<Pool>> where 'p: 'w {
+    fn take<'p, 'w>(worker: &'w mut &'p Arc<Pool>, _: Option<usize>) -> PooledBuf<Arc<Pool>>
+    where
+        'p: 'w,
+    {
         worker.get_owned()
     }
     #[inline(always)]
-    fn seal<'p, 'w>(guard: PooledBuf<Arc<Pool>>) -> Bytes where 'p: 'w {
+    fn seal<'p, 'w>(guard: PooledBuf<Arc<Pool>>) -> Bytes
+    where
+        'p: 'w,
+    {
         guard.freeze()
     }
     fn settle(&self) {
@@ -401,12 +426,18 @@ impl Contender for Zeropool {
         &self.pool
     }
     #[inline(always)]
-    fn take<'p, 'w>(worker: &'w mut &'p zeropool::ZeroPool, _: Option<usize>) -> zeropool::Buf<'p> where 'p: 'w {
+    fn take<'p, 'w>(worker: &'w mut &'p zeropool::ZeroPool, _: Option<usize>) -> zeropool::Buf<'p>
+    where
+        'p: 'w,
+    {
         worker.alloc(0)
     }
     guard_is_held!();
     #[inline(always)]
-    fn write_once<'p, 'w>(worker: &'w mut &'p zeropool::ZeroPool, payload: &[u8]) -> zeropool::Buf<'p> where 'p: 'w {
+    fn write_once<'p, 'w>(worker: &'w mut &'p zeropool::ZeroPool, payload: &[u8]) -> zeropool::Buf<'p>
+    where
+        'p: 'w,
+    {
         worker.alloc_uninit(payload.len()).write_from_slice(payload)
     }
     #[inline(always)]
@@ -441,7 +472,10 @@ impl Contender for ObjectPool {
         &self.0
     }
     #[inline(always)]
-    fn take<'p, 'w>(worker: &'w mut Self::Worker<'p>, size: Option<usize>) -> Self::Held<'p> where 'p: 'w {
+    fn take<'p, 'w>(worker: &'w mut Self::Worker<'p>, size: Option<usize>) -> Self::Held<'p>
+    where
+        'p: 'w,
+    {
         let mut guard = worker.pull(|| Vec::with_capacity(size.unwrap_or(0)));
         guard.clear();
         guard
@@ -499,7 +533,10 @@ impl Contender for Opool {
         &self.0
     }
     #[inline(always)]
-    fn take<'p, 'w>(worker: &'w mut Self::Worker<'p>, size: Option<usize>) -> Self::Held<'p> where 'p: 'w {
+    fn take<'p, 'w>(worker: &'w mut Self::Worker<'p>, size: Option<usize>) -> Self::Held<'p>
+    where
+        'p: 'w,
+    {
         let mut guard = worker.get();
         make_room(&mut guard, size);
         guard
@@ -530,7 +567,10 @@ impl Contender for PoolsharkLocal {
     }
     fn worker(&self) {}
     #[inline(always)]
-    fn take<'p, 'w>(_: &'w mut (), size: Option<usize>) -> Self::Held<'p> where 'p: 'w {
+    fn take<'p, 'w>(_: &'w mut (), size: Option<usize>) -> Self::Held<'p>
+    where
+        'p: 'w,
+    {
         let mut guard = poolshark::local::LPooled::<Vec<u8>>::take();
         make_room(&mut guard, size);
         guard
@@ -560,7 +600,10 @@ impl Contender for PoolsharkGlobal {
         &self.0
     }
     #[inline(always)]
-    fn take<'p, 'w>(worker: &'w mut Self::Worker<'p>, size: Option<usize>) -> Self::Held<'p> where 'p: 'w {
+    fn take<'p, 'w>(worker: &'w mut Self::Worker<'p>, size: Option<usize>) -> Self::Held<'p>
+    where
+        'p: 'w,
+    {
         let mut guard = worker.take();
         make_room(&mut guard, size);
         guard
@@ -596,7 +639,10 @@ impl Contender for Lockfree {
         &self.0
     }
     #[inline(always)]
-    fn take<'p, 'w>(worker: &'w mut Self::Worker<'p>, size: Option<usize>) -> Self::Held<'p> where 'p: 'w {
+    fn take<'p, 'w>(worker: &'w mut Self::Worker<'p>, size: Option<usize>) -> Self::Held<'p>
+    where
+        'p: 'w,
+    {
         let mut guard = worker.pull();
         make_room(&mut guard, size);
         guard
@@ -624,7 +670,10 @@ impl Contender for LockfreeOwned {
         &self.0
     }
     #[inline(always)]
-    fn take<'p, 'w>(worker: &'w mut Self::Worker<'p>, size: Option<usize>) -> Self::Held<'p> where 'p: 'w {
+    fn take<'p, 'w>(worker: &'w mut Self::Worker<'p>, size: Option<usize>) -> Self::Held<'p>
+    where
+        'p: 'w,
+    {
         let mut guard = worker.pull_owned();
         make_room(&mut guard, size);
         guard
@@ -691,14 +740,20 @@ impl Contender for ShardedSlab {
         &self.0
     }
     #[inline(always)]
-    fn take<'p, 'w>(worker: &'w mut Self::Worker<'p>, size: Option<usize>) -> SlabGuard<'p> where 'p: 'w {
+    fn take<'p, 'w>(worker: &'w mut Self::Worker<'p>, size: Option<usize>) -> SlabGuard<'p>
+    where
+        'p: 'w,
+    {
         let pool: &'p sharded_slab::Pool<Vec<u8>> = worker;
         let mut slot = pool.create().expect("fewer buffers than slots");
         make_room(&mut slot, size);
         SlabGuard { pool, slot }
     }
     #[inline(always)]
-    fn seal<'p, 'w>(guard: SlabGuard<'p>) -> SlabKey<'p> where 'p: 'w {
+    fn seal<'p, 'w>(guard: SlabGuard<'p>) -> SlabKey<'p>
+    where
+        'p: 'w,
+    {
         SlabKey { pool: guard.pool, key: guard.slot.key() }
     }
     fn idle_bytes(&self) -> usize {
@@ -746,14 +801,20 @@ impl Contender for SplitFreeze {
         BytesMut::new()
     }
     #[inline(always)]
-    fn take<'p, 'w>(worker: &'w mut BytesMut, size: Option<usize>) -> &'w mut BytesMut where 'p: 'w {
+    fn take<'p, 'w>(worker: &'w mut BytesMut, size: Option<usize>) -> &'w mut BytesMut
+    where
+        'p: 'w,
+    {
         if let Some(size) = size {
             worker.reserve(size);
         }
         worker
     }
     #[inline(always)]
-    fn seal<'p, 'w>(guard: &'w mut BytesMut) -> Bytes where 'p: 'w {
+    fn seal<'p, 'w>(guard: &'w mut BytesMut) -> Bytes
+    where
+        'p: 'w,
+    {
         guard.split().freeze()
     }
     fn idle_bytes(&self) -> usize {
@@ -784,11 +845,17 @@ impl Contender for VecIntoBytes {
     }
     fn worker(&self) {}
     #[inline(always)]
-    fn take<'p, 'w>(_: &'w mut (), size: Option<usize>) -> Vec<u8> where 'p: 'w {
+    fn take<'p, 'w>(_: &'w mut (), size: Option<usize>) -> Vec<u8>
+    where
+        'p: 'w,
+    {
         Vec::with_capacity(size.unwrap_or(0))
     }
     #[inline(always)]
-    fn seal<'p, 'w>(guard: Vec<u8>) -> Bytes where 'p: 'w {
+    fn seal<'p, 'w>(guard: Vec<u8>) -> Bytes
+    where
+        'p: 'w,
+    {
         Bytes::from(guard)
     }
     fn idle_bytes(&self) -> usize {
@@ -822,11 +889,17 @@ macro_rules! fresh_vec {
             }
             fn worker(&self) {}
             #[inline(always)]
-            fn take<'p, 'w>(_: &'w mut (), $size: Option<usize>) -> Vec<u8> where 'p: 'w {
+            fn take<'p, 'w>(_: &'w mut (), $size: Option<usize>) -> Vec<u8>
+            where
+                'p: 'w,
+            {
                 $make
             }
             #[inline(always)]
-            fn seal<'p, 'w>(guard: Vec<u8>) -> Vec<u8> where 'p: 'w {
+            fn seal<'p, 'w>(guard: Vec<u8>) -> Vec<u8>
+            where
+                'p: 'w,
+            {
                 guard
             }
             fn idle_bytes(&self) -> usize {
@@ -860,7 +933,10 @@ impl Contender for Scratch {
     }
     fn worker(&self) {}
     #[inline(always)]
-    fn take<'p, 'w>(_: &'w mut (), size: Option<usize>) -> RefMut<'w, Vec<u8>> where 'p: 'w {
+    fn take<'p, 'w>(_: &'w mut (), size: Option<usize>) -> RefMut<'w, Vec<u8>>
+    where
+        'p: 'w,
+    {
         // SAFETY: the guard must not outlive the thread's locals. It borrows the worker, and every worker is a local
         // of the function that a row runs on one thread, long before that thread's destructors.
         let cell: &'w RefCell<Vec<u8>> = SCRATCH.with(|cell| unsafe { &*std::ptr::from_ref(cell) });
@@ -870,7 +946,10 @@ impl Contender for Scratch {
         guard
     }
     #[inline(always)]
-    fn seal<'p, 'w>(guard: RefMut<'w, Vec<u8>>) where 'p: 'w {
+    fn seal<'p, 'w>(guard: RefMut<'w, Vec<u8>>)
+    where
+        'p: 'w,
+    {
         drop(guard);
     }
     fn idle_bytes(&self) -> usize {
@@ -907,13 +986,19 @@ impl Contender for Reused {
         Vec::new()
     }
     #[inline(always)]
-    fn take<'p, 'w>(worker: &'w mut Vec<u8>, size: Option<usize>) -> &'w mut Vec<u8> where 'p: 'w {
+    fn take<'p, 'w>(worker: &'w mut Vec<u8>, size: Option<usize>) -> &'w mut Vec<u8>
+    where
+        'p: 'w,
+    {
         worker.clear();
         make_room(worker, size);
         worker
     }
     #[inline(always)]
-    fn seal<'p, 'w>(_: &'w mut Vec<u8>) where 'p: 'w {
+    fn seal<'p, 'w>(_: &'w mut Vec<u8>)
+    where
+        'p: 'w,
+    {
     }
     fn idle_bytes(&self) -> usize {
         0

@@ -85,30 +85,89 @@ pub fn date(unix_seconds: u64) -> String {
 
 // ---- Targets.
 
-pub struct Verdict {
-    pub text: String,
-    pub met: bool,
+/// What the checks of one kind found: the same claim over several rows is one line.
+struct Claim<'a> {
+    check: &'a Check,
+    /// Row and ratio.
+    found: Vec<(&'a str, f64)>,
 }
 
-/// What a check found; `None` where a contender it needs did not run.
-pub fn verdict(check: &Check, line: &Line, lines: &[Line]) -> Option<Verdict> {
+impl Claim<'_> {
+    fn worst(&self) -> (&str, f64) {
+        self.found.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1)).expect("a claim has a row")
+    }
+
+    fn met(&self) -> usize {
+        self.found.iter().filter(|found| found.1 <= self.check.factor).count()
+    }
+}
+
+impl std::fmt::Display for Claim<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Check { lane, versus, measure, factor } = self.check;
+        let of = if *measure == Measure::IdleBytes { "the idle bytes of " } else { "" };
+        write!(f, "{lane} at most {factor:.2}x {of}{versus}: ")?;
+        let ((row, ratio), met, rows) = (self.worst(), self.met(), self.found.len());
+        match (met == rows, rows) {
+            (true, 1) => write!(f, "met, {ratio:.2}x ({row})"),
+            (false, 1) => write!(f, "MISSED, {ratio:.2}x ({row})"),
+            (true, _) => write!(f, "met in all {rows} rows, at worst {ratio:.2}x ({row})"),
+            (false, _) => write!(f, "MISSED in {} of {rows} rows, at worst {ratio:.2}x ({row})", rows - met),
+        }
+    }
+}
+
+impl std::fmt::Display for Versus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Versus::BestPeer => f.write_str("the best peer"),
+            Versus::Lane(name) => f.write_str(name),
+            Versus::Row(row) => write!(f, "its own \"{row}\""),
+        }
+    }
+}
+
+/// The ratio that a check is about; `None` where a contender it needs did not run.
+fn ratio_of(check: &Check, line: &Line, lines: &[Line]) -> Option<f64> {
     let ours = line.result(check.lane)?;
-    let (other, name) = match &check.versus {
-        Versus::BestPeer => line.best_peer().map(|peer| (peer, format!("the best peer ({})", peer.name)))?,
-        Versus::Lane(name) => (line.result(name)?, (*name).to_owned()),
+    let other = match &check.versus {
+        Versus::BestPeer => line.best_peer()?,
+        Versus::Lane(name) => line.result(name)?,
         Versus::Row(row) => {
-            let other = lines.iter().find(|other| other.group == line.group && other.name == *row)?;
-            (other.result(check.lane)?, format!("\"{row}\""))
+            lines.iter().find(|other| other.group == line.group && other.name == *row)?.result(check.lane)?
         }
     };
-    let (ratio, of) = match check.measure {
-        Measure::Time => (ours.min / other.min, ""),
-        Measure::IdleBytes => (ours.idle_bytes as f64 / other.idle_bytes.max(1) as f64, " idle bytes"),
-    };
-    let met = ratio <= check.factor;
-    let word = if met { "met" } else { "MISSED" };
-    let text = format!("{}: {ratio:.2}x{of} of {name}, at most {:.2}x: {word}", check.lane, check.factor);
-    Some(Verdict { text, met })
+    Some(match check.measure {
+        Measure::Time => ours.min / other.min,
+        Measure::IdleBytes => ours.idle_bytes as f64 / other.idle_bytes.max(1) as f64,
+    })
+}
+
+fn claims<'a>(group: &str, lines: &'a [Line]) -> Vec<Claim<'a>> {
+    let mut claims: Vec<Claim<'a>> = Vec::new();
+    for line in lines.iter().filter(|line| line.group == group) {
+        for check in &line.checks {
+            let Some(ratio) = ratio_of(check, line, lines) else { continue };
+            let found = (line.name.as_str(), ratio);
+            match claims.iter_mut().find(|claim| claim.check == check) {
+                Some(claim) => claim.found.push(found),
+                None => claims.push(Claim { check, found: vec![found] }),
+            }
+        }
+    }
+    claims
+}
+
+/// The targets of one row, for its cell in the table.
+fn row_targets(line: &Line, lines: &[Line]) -> String {
+    let found = line.checks.iter().filter_map(|check| Some((check, ratio_of(check, line, lines)?)));
+    let text: Vec<String> = found
+        .map(|(check, ratio)| {
+            let word = if ratio <= check.factor { "met" } else { "MISSED" };
+            format!("<= {:.2}: {ratio:.2} {word}", check.factor)
+        })
+        .collect();
+    if text.is_empty() { "-".to_owned() } else { text.join("; ") }
 }
 
 fn ratio(ours: Option<&Result>, other: Option<&Result>) -> String {
@@ -130,8 +189,8 @@ pub fn time(nanoseconds: f64) -> String {
 // ---- Tables.
 
 /// A row per work, a column per contender: the fastest round, the median in brackets, idle bytes where they matter.
-pub fn table(group: &str, lines: &[Line]) -> String {
-    let lines: Vec<&Line> = lines.iter().filter(|line| line.group == group).collect();
+pub fn table(group: &str, all: &[Line]) -> String {
+    let lines: Vec<&Line> = all.iter().filter(|line| line.group == group).collect();
     let mut names: Vec<&str> = Vec::new();
     for result in lines.iter().flat_map(|line| &line.results) {
         if !names.contains(&result.name) {
@@ -139,12 +198,13 @@ pub fn table(group: &str, lines: &[Line]) -> String {
         }
     }
     let mut cells = vec![["work"].into_iter().chain(names.iter().copied()).map(str::to_owned).collect::<Vec<_>>()];
-    cells[0].extend(["to best peer", "to the limit"].map(str::to_owned));
+    cells[0].extend(["to best peer", "to the limit", "targets"].map(str::to_owned));
     for line in &lines {
         let mut row = vec![line.name.clone()];
         row.extend(names.iter().map(|name| line.result(name).map_or_else(|| "-".to_owned(), |r| cell(r, line))));
         row.push(ratio(line.ours(), line.best_peer()));
         row.push(ratio(line.ours(), line.limit()));
+        row.push(row_targets(line, all));
         cells.push(row);
     }
     markdown_table(&cells)
@@ -179,13 +239,7 @@ pub fn markdown_table(cells: &[Vec<String>]) -> String {
 }
 
 pub fn targets(group: &str, lines: &[Line]) -> String {
-    let mut out = String::new();
-    for line in lines.iter().filter(|line| line.group == group) {
-        for found in line.checks.iter().filter_map(|check| verdict(check, line, lines)) {
-            let _ = writeln!(out, "- {}: {}", line.name, found.text);
-        }
-    }
-    out
+    claims(group, lines).iter().map(|claim| format!("- {claim}\n")).collect()
 }
 
 pub fn markdown(groups: &[&str], lines: &[Line], circumstances: &Circumstances) -> String {
@@ -239,7 +293,8 @@ fn color(role: Role) -> RGBColor {
 }
 
 fn label(size: u32) -> TextStyle<'static> {
-    ("sans-serif", size).into_font().color(&TEXT_COLOR)
+    // The SVG backend writes 1 / 1.24 of the size that it is given.
+    ("sans-serif", f64::from(size) * 1.24).into_font().color(&TEXT_COLOR)
 }
 
 const PANEL_WIDTH: i32 = 620;
@@ -346,7 +401,7 @@ fn label_ends(root: &Area<'_>, mut ends: Vec<(i32, &str, RGBAColor)>) -> Plotted
         let y = ends[index].0.max(next).min(bottom - below);
         next = y + LABEL_HEIGHT;
         let (_, name, color) = ends[index];
-        let style = ("sans-serif", 13).into_font().color(&color).pos(Pos::new(HPos::Left, VPos::Center));
+        let style = ("sans-serif", 16).into_font().color(&color).pos(Pos::new(HPos::Left, VPos::Center));
         root.draw(&Text::new(name.to_owned(), (1100 - 14 - 180, y), style))?;
     }
     root.present()?;

@@ -53,6 +53,7 @@ fn pair() -> Vec<Make> {
     rows
 }
 
+/// `bytes` is not here: it lends no buffer, and splitting off nothing is not a use. The limit is the thread's own `Vec`.
 fn pair_row(size: usize, effort: Effort) -> Row {
     let (malloc, peer) = match size {
         ..=1024 => (0.6, 0.5),
@@ -60,7 +61,7 @@ fn pair_row(size: usize, effort: Effort) -> Row {
         _ => (0.5, 0.6),
     };
     let mut row = Row::new("pair", bytes(size))
-        .limit(Reused::NAME)
+        .limit(Scratch::NAME)
         .check(OURS, Versus::Lane(VecWithCapacity::NAME), malloc)
         .check(OURS, Versus::BestPeer, peer)
         .check(SIZED, Versus::Lane(VecWithCapacity::NAME), malloc)
@@ -70,7 +71,7 @@ fn pair_row(size: usize, effort: Effort) -> Row {
         ($($contender:ty),+) => {$(row.lane::<$contender>(effort, || Single::<$contender, _>::warm(Pair { size }));)+};
     }
     add!(OursSized, OursOwned, Zeropool, ObjectPool, Opool, PoolsharkLocal, PoolsharkGlobal, Lockfree, ShardedSlab);
-    add!(SplitFreeze, VecWithCapacity, Scratch, Reused);
+    add!(VecWithCapacity, Scratch, Reused);
     row
 }
 
@@ -253,9 +254,8 @@ fn serialize() -> Vec<Make> {
     };
     let format = |effort| {
         let format = Format::new();
-        let mut row = Row::new("serialize", "log record through fmt")
-            .uses(format.records.len() as u64)
-            .limit(Reused::NAME);
+        let mut row =
+            Row::new("serialize", "log record through fmt").uses(format.records.len() as u64).limit(Reused::NAME);
         singles(&mut row, effort, Format::new);
         row
     };

@@ -33,7 +33,7 @@ pub struct Row {
 }
 
 /// A target of DESIGN section 6: `lane` takes at most `factor` times what `versus` does.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Check {
     pub lane: &'static str,
     pub versus: Versus,
@@ -116,15 +116,7 @@ impl Effort {
 
 impl Row {
     pub fn new(group: &'static str, name: impl Into<String>) -> Row {
-        Row {
-            group,
-            name: name.into(),
-            uses: 1,
-            lanes: Vec::new(),
-            limit: None,
-            shows_idle: false,
-            checks: Vec::new(),
-        }
+        Row { group, name: name.into(), uses: 1, lanes: Vec::new(), limit: None, shows_idle: false, checks: Vec::new() }
     }
 
     pub fn uses(mut self, uses: u64) -> Row {
