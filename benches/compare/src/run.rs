@@ -1,0 +1,281 @@
+//! How a row is timed: the contenders take turns in rounds, so that a noisy moment hits all of them, and each one's
+//! fastest round counts. The median stands beside it, as a sign of how noisy the machine was.
+
+use std::time::{Duration, Instant};
+
+use crate::contenders::{Contender, Role};
+
+/// What a contender does in a row: built once, run many times.
+pub trait Body {
+    /// Does the work `iterations` times and says how long that took.
+    fn run(&mut self, iterations: u64) -> Duration;
+    /// Idle bytes afterwards; asked once, at the end.
+    fn idle_bytes(&mut self) -> usize;
+}
+
+pub struct Lane {
+    pub name: &'static str,
+    pub role: Role,
+    body: Box<dyn Body>,
+}
+
+/// A line of a table, before it is timed.
+pub struct Row {
+    pub group: &'static str,
+    pub name: String,
+    /// How many uses one iteration is.
+    pub uses: u64,
+    pub lanes: Vec<Lane>,
+    /// The control that bounds this row.
+    pub limit: Option<&'static str>,
+    pub shows_idle: bool,
+    pub checks: Vec<Check>,
+}
+
+/// A target of DESIGN section 6: `lane` takes at most `factor` times what `versus` does.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Check {
+    pub lane: &'static str,
+    pub versus: Versus,
+    pub measure: Measure,
+    pub factor: f64,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Versus {
+    BestPeer,
+    /// A contender in the same row.
+    Lane(&'static str),
+    /// The same contender in another row of the group.
+    Row(String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Measure {
+    Time,
+    IdleBytes,
+}
+
+#[derive(Clone, Debug)]
+pub struct Result {
+    pub name: &'static str,
+    pub role: Role,
+    /// Nanoseconds per use.
+    pub min: f64,
+    pub median: f64,
+    pub idle_bytes: usize,
+}
+
+/// A line of a table, timed.
+pub struct Line {
+    pub group: &'static str,
+    pub name: String,
+    pub limit: Option<&'static str>,
+    pub shows_idle: bool,
+    pub checks: Vec<Check>,
+    pub results: Vec<Result>,
+}
+
+impl Line {
+    pub fn result(&self, name: &str) -> Option<&Result> {
+        self.results.iter().find(|result| result.name == name)
+    }
+
+    pub fn best_peer(&self) -> Option<&Result> {
+        self.fastest(Role::Peer)
+    }
+
+    /// The plain lane of the crate, or the only one there is.
+    pub fn ours(&self) -> Option<&Result> {
+        self.results.iter().find(|result| result.role == Role::Ours)
+    }
+
+    pub fn limit(&self) -> Option<&Result> {
+        self.limit.and_then(|name| self.result(name))
+    }
+
+    fn fastest(&self, role: Role) -> Option<&Result> {
+        self.results.iter().filter(|result| result.role == role).min_by(|a, b| a.min.total_cmp(&b.min))
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    pub rounds: usize,
+    pub round_time: Duration,
+    pub only_ours: bool,
+    /// Only rows whose name contains this get any lane.
+    pub row_filter: Option<&'static str>,
+}
+
+impl Effort {
+    pub const FULL: Effort =
+        Effort { rounds: 15, round_time: Duration::from_millis(4), only_ours: false, row_filter: None };
+    pub const QUICK: Effort = Effort { rounds: 3, round_time: Duration::from_millis(1), ..Effort::FULL };
+}
+
+impl Row {
+    pub fn new(group: &'static str, name: impl Into<String>) -> Row {
+        Row { group, name: name.into(), uses: 1, lanes: Vec::new(), limit: None, shows_idle: false, checks: Vec::new() }
+    }
+
+    pub fn uses(mut self, uses: u64) -> Row {
+        self.uses = uses;
+        self
+    }
+
+    pub fn limit(mut self, control: &'static str) -> Row {
+        self.limit = Some(control);
+        self
+    }
+
+    pub fn shows_idle(mut self) -> Row {
+        self.shows_idle = true;
+        self
+    }
+
+    pub fn check(mut self, lane: &'static str, versus: Versus, factor: f64) -> Row {
+        self.checks.push(Check { lane, versus, measure: Measure::Time, factor });
+        self
+    }
+
+    pub fn check_idle(mut self, lane: &'static str, versus: Versus, factor: f64) -> Row {
+        self.checks.push(Check { lane, versus, measure: Measure::IdleBytes, factor });
+        self
+    }
+
+    /// Adds a contender; `body` is only built when the row runs it.
+    pub fn lane<C: Contender>(&mut self, effort: Effort, body: impl FnOnce() -> Box<dyn Body>) {
+        let wanted = effort.row_filter.is_none_or(|text| self.name.contains(text));
+        if wanted && (C::ROLE == Role::Ours || !effort.only_ours) {
+            self.lanes.push(Lane { name: C::NAME, role: C::ROLE, body: body() });
+        }
+    }
+
+    pub fn time(mut self, effort: Effort) -> Line {
+        let iterations: Vec<u64> = self.lanes.iter_mut().map(|lane| fitting(lane.body.as_mut(), effort)).collect();
+        let mut times = vec![Vec::with_capacity(effort.rounds); self.lanes.len()];
+        for _ in 0..effort.rounds {
+            for (index, lane) in self.lanes.iter_mut().enumerate() {
+                let elapsed = lane.body.run(iterations[index]);
+                times[index].push(elapsed.as_nanos() as f64 / (iterations[index] * self.uses) as f64);
+            }
+        }
+        let results = self.lanes.iter_mut().zip(times).map(|(lane, times)| lane.result(times)).collect();
+        Line {
+            group: self.group,
+            name: self.name,
+            limit: self.limit,
+            shows_idle: self.shows_idle,
+            checks: self.checks,
+            results,
+        }
+    }
+}
+
+impl Lane {
+    fn result(&mut self, mut times: Vec<f64>) -> Result {
+        times.sort_unstable_by(f64::total_cmp);
+        Result {
+            name: self.name,
+            role: self.role,
+            min: times[0],
+            median: times[times.len() / 2],
+            idle_bytes: self.body.idle_bytes(),
+        }
+    }
+}
+
+/// How many iterations fill a round; warms up while it finds out.
+fn fitting(body: &mut dyn Body, effort: Effort) -> u64 {
+    let mut iterations = 1;
+    loop {
+        let elapsed = body.run(iterations);
+        if elapsed >= effort.round_time / 2 {
+            let fit = iterations as f64 * effort.round_time.as_secs_f64() / elapsed.as_secs_f64();
+            return (fit as u64).max(1);
+        }
+        iterations *= 2;
+    }
+}
+
+/// Work that one thread does with its worker.
+pub trait Work: Send + Sync + 'static {
+    /// How many buffers it has in use at once.
+    fn in_flight(&self) -> usize {
+        1
+    }
+    /// The largest message.
+    fn size_max(&self) -> usize;
+    fn run<C: Contender>(&self, worker: &mut C::Worker<'_>, iterations: u64);
+}
+
+/// One thread, one pool.
+pub struct Single<C, W> {
+    pool: C,
+    work: W,
+    kept_bytes: usize,
+}
+
+impl<C: Contender, W: Work> Single<C, W> {
+    /// A warm lane: the work was done before, and what learns has learnt from it.
+    pub fn warm(work: W) -> Box<dyn Body> {
+        Self::warm_on(C::fresh(work.size_max()), work)
+    }
+
+    pub fn warm_on(pool: C, work: W) -> Box<dyn Body> {
+        for _ in 0..2 {
+            work.run::<C>(&mut pool.worker(), 4);
+            pool.settle();
+        }
+        Box::new(Single { pool, work, kept_bytes: 0 })
+    }
+}
+
+impl<C: Contender, W: Work> Body for Single<C, W> {
+    fn run(&mut self, iterations: u64) -> Duration {
+        let mut worker = self.pool.worker();
+        // Some workers own their buffer, which a round must not pay for.
+        self.work.run::<C>(&mut worker, 1);
+        let start = Instant::now();
+        self.work.run::<C>(&mut worker, iterations);
+        let elapsed = start.elapsed();
+        self.kept_bytes = C::kept_bytes(&worker);
+        elapsed
+    }
+
+    fn idle_bytes(&mut self) -> usize {
+        self.pool.idle_bytes() + self.kept_bytes
+    }
+}
+
+/// Everything that is needed to build a lane lives in the body; a round makes the pool anew.
+pub struct Anew<C, W> {
+    work: W,
+    last: Option<C>,
+}
+
+impl<C: Contender, W: Work> Anew<C, W> {
+    pub fn cold(work: W) -> Box<dyn Body> {
+        Box::new(Anew::<C, W> { work, last: None })
+    }
+}
+
+impl<C: Contender, W: Work> Body for Anew<C, W> {
+    fn run(&mut self, iterations: u64) -> Duration {
+        let mut spent = Duration::ZERO;
+        for _ in 0..iterations {
+            self.last = None;
+            let start = Instant::now();
+            let pool = C::fresh(self.work.size_max());
+            self.work.run::<C>(&mut pool.worker(), 1);
+            spent += start.elapsed();
+            self.last = Some(pool);
+        }
+        spent
+    }
+
+    fn idle_bytes(&mut self) -> usize {
+        self.last.as_ref().map_or(0, C::idle_bytes)
+    }
+}

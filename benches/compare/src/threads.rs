@@ -1,0 +1,171 @@
+//! Rows with more than one thread.
+
+use std::hint::black_box;
+use std::sync::Barrier;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::contenders::{Contender, Sealed};
+use crate::run::{Body, Work};
+use crate::work::consume;
+
+/// Several threads do the same work on one pool.
+pub struct Parallel<C, W> {
+    pool: C,
+    work: W,
+    threads: usize,
+}
+
+impl<C: Contender, W: Work> Parallel<C, W> {
+    pub fn warm(work: W, threads: usize) -> Box<dyn Body> {
+        let pool = C::fresh(work.size_max());
+        work.run::<C>(&mut pool.worker(), 8);
+        pool.settle();
+        Box::new(Parallel { pool, work, threads })
+    }
+
+    /// From the barrier on, so that starting the thread is not counted.
+    fn one(&self, barrier: &Barrier, iterations: u64) -> (Instant, Instant) {
+        let mut worker = self.pool.worker();
+        self.work.run::<C>(&mut worker, 16);
+        barrier.wait();
+        let start = Instant::now();
+        self.work.run::<C>(&mut worker, iterations);
+        (start, Instant::now())
+    }
+}
+
+impl<C: Contender, W: Work> Body for Parallel<C, W> {
+    /// The wall-clock time in which all threads together did it `iterations` times.
+    fn run(&mut self, iterations: u64) -> Duration {
+        let barrier = Barrier::new(self.threads);
+        let each = iterations.div_ceil(self.threads as u64);
+        let spans: Vec<(Instant, Instant)> = thread::scope(|scope| {
+            let handles: Vec<_> = (0..self.threads).map(|_| scope.spawn(|| self.one(&barrier, each))).collect();
+            handles.into_iter().map(|handle| handle.join().expect("a row does not panic")).collect()
+        });
+        let first = spans.iter().map(|span| span.0).min().expect("at least one thread");
+        let last = spans.iter().map(|span| span.1).max().expect("at least one thread");
+        let done = each * self.threads as u64;
+        (last - first).mul_f64(iterations as f64 / done as f64)
+    }
+
+    fn idle_bytes(&mut self) -> usize {
+        self.pool.idle_bytes()
+    }
+}
+
+/// Messages pass from producers to consumers through a bounded channel.
+pub struct HandOver<C> {
+    pool: C,
+    payload: Vec<u8>,
+    producers: usize,
+    consumers: usize,
+}
+
+/// Deep enough that neither side waits for the other at every message: with 64 places the wake-ups weigh more than the
+/// buffers, and every contender looks alike. The larger messages in flight (25 MiB of 100 KiB) stay below the budget.
+const CHANNEL_MESSAGES: usize = 256;
+
+/// Threads are started in every round: this many messages make that cost vanish.
+pub const HAND_OVER_MESSAGES: u64 = 8_000;
+
+impl<C: Contender> HandOver<C>
+where
+    for<'p> C::Held<'p>: Send,
+{
+    pub fn warm(payload: Vec<u8>, producers: usize, consumers: usize) -> Box<dyn Body> {
+        let mut lane = HandOver { pool: C::fresh(payload.len()), payload, producers, consumers };
+        lane.run(1);
+        lane.pool.settle();
+        Box::new(lane)
+    }
+
+    fn produce<'p>(&'p self, messages: u64, mut send: impl FnMut(C::Held<'p>)) {
+        let mut worker = self.pool.worker();
+        for _ in 0..messages {
+            let guard = C::write_once(&mut worker, black_box(&self.payload));
+            send(C::seal(guard));
+        }
+    }
+
+    /// Returns how many messages all consumers saw.
+    fn pass(&self, messages: u64) -> u64 {
+        let (sender, receiver) = crossbeam_channel::bounded::<C::Held<'_>>(CHANNEL_MESSAGES);
+        thread::scope(|scope| {
+            let mut threads = Vec::new();
+            for _ in 0..self.consumers {
+                let receiver = receiver.clone();
+                threads.push(scope.spawn(move || count(receiver.iter())));
+            }
+            for _ in 0..self.producers {
+                let sender = sender.clone();
+                let share = messages / self.producers as u64;
+                threads.push(scope.spawn(move || {
+                    self.produce(share, |held| sender.send(held).expect("the consumers stay to the end"));
+                    0
+                }));
+            }
+            drop((sender, receiver));
+            threads.into_iter().map(|thread| thread.join().expect("a row does not panic")).sum()
+        })
+    }
+}
+
+fn count(messages: impl Iterator<Item = impl Sealed>) -> u64 {
+    let mut seen = 0;
+    for held in messages {
+        black_box(consume(&held));
+        seen += 1;
+    }
+    seen
+}
+
+impl<C: Contender> Body for HandOver<C>
+where
+    for<'p> C::Held<'p>: Send,
+{
+    fn run(&mut self, iterations: u64) -> Duration {
+        let start = Instant::now();
+        let seen = self.pass(iterations * HAND_OVER_MESSAGES);
+        let elapsed = start.elapsed();
+        assert_eq!(seen, iterations * HAND_OVER_MESSAGES, "a message was lost");
+        elapsed
+    }
+
+    fn idle_bytes(&mut self) -> usize {
+        self.pool.idle_bytes()
+    }
+}
+
+/// One thread takes from two pools in turn.
+pub struct Alternating<C> {
+    pools: [C; 2],
+    size: usize,
+}
+
+impl<C: Contender> Alternating<C> {
+    pub fn warm(size: usize, pool: impl Fn() -> C) -> Box<dyn Body> {
+        let mut lane = Alternating { pools: [pool(), pool()], size };
+        lane.run(16);
+        Box::new(lane)
+    }
+}
+
+impl<C: Contender> Body for Alternating<C> {
+    fn run(&mut self, iterations: u64) -> Duration {
+        let size = black_box(self.size);
+        let [a, b] = &self.pools;
+        let (mut a, mut b) = (a.worker(), b.worker());
+        let start = Instant::now();
+        for _ in 0..iterations.div_ceil(2) {
+            C::pair(&mut a, size);
+            C::pair(&mut b, size);
+        }
+        start.elapsed().mul_f64(iterations as f64 / (2 * iterations.div_ceil(2)) as f64)
+    }
+
+    fn idle_bytes(&mut self) -> usize {
+        self.pools.iter().map(C::idle_bytes).sum()
+    }
+}
