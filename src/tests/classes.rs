@@ -38,6 +38,22 @@ fn every_length_asked_for_gets_room_in_a_class_at_most_two_above() {
 }
 
 #[test]
+fn a_look_up_reaches_as_many_classes_up_as_it_is_set_to_and_no_further() {
+    for look_up_classes in 0..=2 {
+        for class in 0..CLASSES {
+            for idle in class..CLASSES.min(class + 4) {
+                let pool = pool(look_up_classes);
+                assert_eq!(pool.prefill(MIN_CLASS_SIZE << idle, 1), 1);
+                let got = pool.get_with_capacity(MIN_CLASS_SIZE << class).capacity();
+                let found = idle - class <= look_up_classes;
+                assert_eq!(got, MIN_CLASS_SIZE << if found { idle } else { class }, "{class} {idle} {look_up_classes}");
+                assert_eq!(pool.stats().hits, u64::from(found));
+            }
+        }
+    }
+}
+
+#[test]
 fn an_empty_pool_gives_exactly_the_class_of_the_length() {
     let pool = Pool::builder().retained_bytes_max(0).build();
     for len in lengths().filter(|len| len % 97 == 0 || len.abs_diff(len.next_power_of_two()) < 2) {
@@ -109,14 +125,15 @@ fn a_donated_vec_of_any_capacity_is_cut_to_a_class_or_freed() {
         let before = pool.stats();
         pool.put(vec);
         let stats = pool.stats();
-        if (MIN_CLASS_SIZE..=MAX_CLASS_SIZE).contains(&capacity) && stats.dropped == before.dropped {
+        if (MIN_CLASS_SIZE..=MAX_CLASS_SIZE).contains(&capacity) {
+            // std promises "at least" when it shrinks; the system's allocator has always given exactly the size. If one
+            // day it does not, `out_of_class` is right and this line wrong.
+            assert_eq!(stats.dropped, before.dropped, "capacity {capacity}");
             let below = (0..CLASSES).rev().find(|&class| MIN_CLASS_SIZE << class <= capacity).expect("checked");
             assert_eq!(stats.classes[below].retained, 1, "capacity {capacity}");
             assert_eq!(stats.retained_bytes, MIN_CLASS_SIZE << below);
             assert_eq!(pool.get_with_capacity(MIN_CLASS_SIZE << below).capacity(), MIN_CLASS_SIZE << below);
         } else {
-            // Whether an allocator cuts a buffer to an exact capacity is its own affair; a class size needs no cut.
-            assert!(!is_class_size(capacity), "capacity {capacity}");
             assert_eq!(stats.dropped.out_of_class, before.dropped.out_of_class + 1, "capacity {capacity}");
         }
         pool.purge();

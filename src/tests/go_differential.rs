@@ -52,7 +52,7 @@ impl GoPool {
             calls_sum += calls;
             sizes.push((calls, MIN_SIZE << i));
         }
-        sizes.sort_by(|a, b| b.0.cmp(&a.0));
+        sizes.sort_by_key(|&(calls, _)| std::cmp::Reverse(calls));
         self.had_tie = sizes.windows(2).any(|pair| pair[0].0 == pair[1].0 && pair[0].0 > 0);
 
         let default_size = sizes[0].1;
