@@ -20,7 +20,8 @@ use crate::calibration::{Sizes, Window, calibrate};
 use crate::calibrator::{Calibrator, window_calls};
 use crate::class::{CLASSES, MAX_CLASS_SIZE, class_below, class_of, class_of_capacity, size_of_class};
 use crate::depot::Depot;
-use crate::policy::{Policy, PolicyCell};
+use crate::policy::Policy;
+use crate::pool::Pool;
 use crate::stats::{ClassStats, Dropped, Stats};
 use crate::storage::{
     BATCH_SLOTS, Batch, LargePut, Local, SMALL_CLASSES, Shard, Shards, Shared, Tenant, shrink, slots_max,
@@ -45,9 +46,9 @@ pub(crate) struct Core {
 /// One operation: a pool's parts, and the shard of the thread that operates.
 #[derive(Clone, Copy)]
 pub(crate) struct Op<'p> {
+    pool: &'p Pool,
     core: &'p Core,
     shards: &'p Shards,
-    policy: &'p PolicyCell,
     /// `None` on a thread whose destructor has run.
     local: Option<Local<'p>>,
 }
@@ -127,10 +128,8 @@ impl Core {
 }
 
 impl<'p> Op<'p> {
-    pub(crate) fn new(shared: &'p Shared<Core>, policy: &'p PolicyCell, local: Option<Local<'p>>) -> Op<'p> {
-        let op = Op { core: &shared.tenant, shards: &shared.shards, policy, local };
-        op.follow_policy();
-        op
+    pub(crate) fn new(pool: &'p Pool, shared: &'p Shared<Core>, local: Option<Local<'p>>) -> Op<'p> {
+        Op { pool, core: &shared.tenant, shards: &shared.shards, local }
     }
 
     /// A buffer for a get of at least `capacity` bytes.
@@ -177,7 +176,7 @@ impl<'p> Op<'p> {
             Some(needed) if needed <= MAX_CLASS_SIZE => needed,
             _ => return vec.try_reserve(additional),
         };
-        let class = class_of(needed).max(self.policy.load().jump_class());
+        let class = class_of(needed).max(self.pool.policy.load().jump_class());
         let mut larger = match self.take(class) {
             Some(larger) => larger,
             None => self.allocate(size_of_class(class))?,
@@ -192,7 +191,7 @@ impl<'p> Op<'p> {
 
     pub(crate) fn prefill(self, capacity: usize, count: usize) -> usize {
         let class = class_of(capacity);
-        if capacity > MAX_CLASS_SIZE || class > self.policy.load().max_class() {
+        if capacity > MAX_CLASS_SIZE || class > self.pool.policy.load().max_class() {
             return 0;
         }
         let mut taken = 0;
@@ -236,7 +235,8 @@ impl<'p> Op<'p> {
 
     /// One trim interval passes. Returns the bytes freed.
     pub(crate) fn trim(self) -> usize {
-        self.policy.next_epoch();
+        self.pool.policy.next_epoch();
+        self.pool.renew_stamp();
         let mut freed_bytes = self.follow_policy();
         for class in 0..CLASSES {
             let shelf = self.core.depot.shelf(class);
@@ -313,9 +313,10 @@ impl<'p> Op<'p> {
     }
 
     fn learn(self, window: &Window) {
-        let before = self.policy.load().sizes();
+        let before = self.pool.policy.load().sizes();
         let Some(sizes) = calibrate(window, &self.core.config.limits, before) else { return };
-        self.policy.set_sizes(sizes, jump_class(&self.core.config, sizes));
+        self.pool.policy.set_sizes(sizes, jump_class(&self.core.config, sizes));
+        self.pool.renew_stamp();
         for class in sizes.max_class + 1..CLASSES {
             self.purge_class(class);
         }
@@ -400,7 +401,7 @@ impl<'p> Op<'p> {
     /// Keeps `vec`, whose first `written` bytes were written, or frees it for the first reason that applies.
     pub(crate) fn keep(self, mut vec: Vec<u8>, written: usize) {
         scrub(&mut vec, written);
-        let max_class = self.policy.load().max_class();
+        let max_class = self.pool.policy.load().max_class();
         let Some(class) = class_below(vec.capacity()) else {
             return self.free(vec, Reason::OutOfClass);
         };
@@ -537,9 +538,9 @@ impl<'p> Op<'p> {
 
     /// Does what changed since this thread's last operation: trim intervals that passed, a ceiling that fell. Returns the
     /// bytes freed.
-    fn follow_policy(self) -> usize {
+    pub(crate) fn follow_policy(self) -> usize {
         let Some(local) = self.local else { return 0 };
-        let policy = self.policy.load();
+        let policy = self.pool.policy.load();
         let seen = local.policy_seen.get();
         if seen == policy.word() {
             return 0;

@@ -14,9 +14,9 @@ use crate::buf::PooledBuf;
 use crate::builder::{Builder, Config};
 use crate::class::{MAX_CLASS_SIZE, class_of, class_of_capacity};
 use crate::core::{Core, Op, scrub, stats};
-use crate::policy::{Policy, PolicyCell};
+use crate::policy::PolicyCell;
 use crate::stats::Stats;
-use crate::storage::{Anchor, Local, SMALL_CLASSES};
+use crate::storage::{Anchor, SMALL_CLASSES, Stamp};
 use crate::sync::const_unless_loom;
 use crate::usage::Mark;
 
@@ -26,7 +26,7 @@ use crate::usage::Mark;
 #[repr(align(128))]
 pub struct Pool {
     anchor: Anchor<Core>,
-    policy: PolicyCell,
+    pub(crate) policy: PolicyCell,
     config: Config,
 }
 
@@ -54,8 +54,8 @@ impl Pool {
     /// An empty buffer with at least [`default_size`](Pool::default_size) bytes of room.
     #[inline]
     pub fn get(&self) -> PooledBuf<&Pool> {
-        let policy = self.policy.load();
-        match self.take_cached(policy, policy.default_class()) {
+        let stamp = self.anchor.stamp();
+        match self.take_cached(stamp, stamp.tag()) {
             Some(vec) => PooledBuf::new(vec, Mark::PLAIN, self),
             None => self.get_slow(),
         }
@@ -65,7 +65,7 @@ impl Pool {
     #[inline]
     pub fn get_with_capacity(&self, capacity: usize) -> PooledBuf<&Pool> {
         let cached =
-            if capacity <= MAX_CLASS_SIZE { self.take_cached(self.policy.load(), class_of(capacity)) } else { None };
+            if capacity <= MAX_CLASS_SIZE { self.take_cached(self.anchor.stamp(), class_of(capacity)) } else { None };
         match cached {
             Some(vec) => PooledBuf::new(vec, Mark::asked(capacity), self),
             None => self.get_with_capacity_slow(capacity),
@@ -149,17 +149,27 @@ impl Pool {
         stats(self.anchor.get_shared(), self.policy.load())
     }
 
-    fn op(&self) -> Op<'_> {
+    pub(crate) fn op(&self) -> Op<'_> {
         let shared = self.anchor.shared(|| Core::new(&self.config));
-        let local = self.anchor.local().or_else(|| self.anchor.attach(shared));
-        Op::new(shared, &self.policy, local)
+        match self.anchor.local(self.anchor.stamp()) {
+            Some(local) => Op::new(self, shared, Some(local)),
+            None => {
+                let local = self.anchor.attach(shared, || self.tag());
+                let op = Op::new(self, shared, local);
+                op.follow_policy();
+                op
+            }
+        }
     }
 
-    /// This thread's shard, if it has one and has nothing to catch up with.
-    #[inline]
-    fn ready(&self, policy: Policy) -> Option<Local<'_>> {
-        let local = self.anchor.local()?;
-        if local.policy_seen.get() == policy.word() { Some(local) } else { None }
+    /// Something changed that every thread must notice.
+    pub(crate) fn renew_stamp(&self) {
+        self.anchor.renew(|| self.tag());
+    }
+
+    /// What the stamp carries for the hot path of `get`: the default class if it has a stack.
+    fn tag(&self) -> usize {
+        self.policy.load().default_class().min(SMALL_CLASSES)
     }
 
     // These return guards, not buffers, so that hit and miss write the guard to one place and nothing is moved.
@@ -177,27 +187,27 @@ impl Pool {
 
     #[inline]
     fn take_default(&self) -> Vec<u8> {
-        let policy = self.policy.load();
-        self.take_cached(policy, policy.default_class()).unwrap_or_else(|| self.take_slow(self.default_size()))
+        let stamp = self.anchor.stamp();
+        self.take_cached(stamp, stamp.tag()).unwrap_or_else(|| self.take_slow(self.default_size()))
     }
 
     #[inline]
     fn take(&self, capacity: usize) -> Vec<u8> {
         let cached =
-            if capacity <= MAX_CLASS_SIZE { self.take_cached(self.policy.load(), class_of(capacity)) } else { None };
+            if capacity <= MAX_CLASS_SIZE { self.take_cached(self.anchor.stamp(), class_of(capacity)) } else { None };
         cached.unwrap_or_else(|| self.take_slow(capacity))
     }
 
     #[inline]
     fn try_take(&self, capacity: usize) -> Result<Vec<u8>, TryReserveError> {
         let cached =
-            if capacity <= MAX_CLASS_SIZE { self.take_cached(self.policy.load(), class_of(capacity)) } else { None };
+            if capacity <= MAX_CLASS_SIZE { self.take_cached(self.anchor.stamp(), class_of(capacity)) } else { None };
         cached.map_or_else(|| self.try_take_slow(capacity), Ok)
     }
 
     #[inline]
-    fn take_cached(&self, policy: Policy, class: usize) -> Option<Vec<u8>> {
-        let local = self.ready(policy)?;
+    fn take_cached(&self, stamp: Stamp, class: usize) -> Option<Vec<u8>> {
+        let local = self.anchor.local(stamp)?;
         let vec = local.pop(class)?;
         local.books.hits.add(1);
         Some(vec)
@@ -235,7 +245,7 @@ impl Pool {
     /// A guard ended: takes its buffer.
     #[inline]
     pub(crate) fn finish(&self, vec: &mut Vec<u8>, mark: Mark) {
-        if let Some(local) = self.ready(self.policy.load()) {
+        if let Some(local) = self.anchor.local(self.anchor.stamp()) {
             if let Some(class) = class_of_capacity(vec.capacity(), SMALL_CLASSES) {
                 let usage = mark.finish(vec.len());
                 if let Some(due) = local.books.count(usage) {

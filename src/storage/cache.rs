@@ -31,56 +31,41 @@ pub(crate) const fn slots_max(class: usize) -> usize {
     }
 }
 
-const STACK_SLOTS_MAX: usize = 64;
+/// With the four numbers, a stack is 512 bytes: a class's stack is found by a shift, and its first slots share a cache
+/// line with the numbers. Stacks cut to measure behind a table of offsets took two loads more a get + drop.
+const STACK_SLOTS_MAX: usize = 62;
 const STACK_SLOTS_MIN: usize = 4;
 const STACK_BYTES_MAX: usize = 64 << 10;
 
-/// Where the slots of a class begin; with `SMALL_CLASSES`, where they end.
-const fn base_of(class: usize) -> usize {
-    let mut base = 0;
-    let mut below = 0;
-    while below < class {
-        base += slots_max(below);
-        below += 1;
-    }
-    base
-}
-
-const SLOTS: usize = base_of(SMALL_CLASSES);
-
-const _: () = assert!(base_of(SMALL_CLASSES - 1) + slots_max(SMALL_CLASSES - 1) == SLOTS);
-
 const _: () = assert!(size_of_class(SMALL_CLASSES - 1) == 32 << 10);
-const _: () = assert!(size_of::<Stack>() == 16);
+const _: () = assert!(size_of::<usize>() != 8 || size_of::<Stack>() == 512);
 
 #[derive(Debug)]
-#[repr(C)]
 pub(super) struct Cache {
     stacks: [Stack; SMALL_CLASSES],
-    slots: [AtomicPtr<u8>; SLOTS],
 }
 
 /// Written by the owner of the cache alone. The fields are atomic because `stats` of another thread reads lengths.
 #[derive(Debug)]
+#[repr(C)]
 struct Stack {
     len: AtomicU32,
     /// The least length since the interval began, at most `len`.
     low: AtomicU32,
     /// The slots the budget is charged for: at least `len`, at most `slots_max`.
     leased: AtomicU32,
-    base: u32,
+    slots: [AtomicPtr<u8>; STACK_SLOTS_MAX],
 }
 
 impl Default for Cache {
     fn default() -> Cache {
         Cache {
-            stacks: std::array::from_fn(|class| Stack {
+            stacks: std::array::from_fn(|_| Stack {
                 len: AtomicU32::new(0),
                 low: AtomicU32::new(0),
                 leased: AtomicU32::new(0),
-                base: base_of(class) as u32,
+                slots: std::array::from_fn(|_| AtomicPtr::default()),
             }),
-            slots: std::array::from_fn(|_| AtomicPtr::default()),
         }
     }
 }
@@ -126,7 +111,7 @@ impl Cache {
         let len = stack.len.load(Ordering::Relaxed);
         if len > stack.low.load(Ordering::Relaxed) {
             // SAFETY: the caller is the owner, and `len` is above the mark and so above zero.
-            Some(unsafe { self.pop_at(class, stack, len - 1) })
+            Some(unsafe { stack.pop_at(class, len - 1) })
         } else {
             None
         }
@@ -142,21 +127,7 @@ impl Cache {
         let top = stack.len.load(Ordering::Relaxed).checked_sub(1)?;
         stack.low.store(stack.low.load(Ordering::Relaxed).min(top), Ordering::Relaxed);
         // SAFETY: the caller is the owner, and the length is above zero.
-        Some(unsafe { self.pop_at(class, stack, top) })
-    }
-
-    /// # Safety
-    ///
-    /// The caller is the owner, `stack` is that of `class`, and its length is `top + 1`.
-    #[inline]
-    unsafe fn pop_at(&self, class: usize, stack: &Stack, top: u32) -> Vec<u8> {
-        stack.len.store(top, Ordering::Relaxed);
-        // SAFETY: a length is at most the lease, and `top` is below a length.
-        let ptr = unsafe { self.slot(stack, top) }.load(Ordering::Relaxed);
-        // SAFETY: `push`, the only writer of slots beside `take_cold`, which moves them within a stack, filled this
-        // one when the length was `top`, with a Slot of this class; the length now ends below it, and nobody but the
-        // owner moves it, so no second Slot is made from the pointer.
-        unsafe { Slot::from_ptr(ptr).into_vec(class) }
+        Some(unsafe { stack.pop_at(class, top) })
     }
 
     /// Lays the buffer of `vec` on the stack and leaves an empty `Vec`; not if no leased slot is free or its capacity is
@@ -174,7 +145,7 @@ impl Cache {
         }
         let Some(slot) = Slot::take(vec, class) else { return false };
         // SAFETY: `len` is below the lease, as checked above.
-        unsafe { self.slot(stack, len) }.store(slot.into_ptr(), Ordering::Relaxed);
+        unsafe { stack.slot(len) }.store(slot.into_ptr(), Ordering::Relaxed);
         stack.len.store(len + 1, Ordering::Relaxed);
         true
     }
@@ -191,28 +162,43 @@ impl Cache {
         let mut batch = Batch::new(class);
         for index in 0..count {
             // SAFETY: `index` is below the length, which is at most the lease.
-            let ptr = unsafe { self.slot(stack, index) }.load(Ordering::Relaxed);
+            let ptr = unsafe { stack.slot(index) }.load(Ordering::Relaxed);
             // SAFETY: as in `pop_at`; the slots above are moved over this one below, before anybody can pop it.
             batch.push_slot(unsafe { Slot::from_ptr(ptr) });
         }
         for index in count..len {
             // SAFETY: both are below the length, which is at most the lease.
-            let (from, to) = unsafe { (self.slot(stack, index), self.slot(stack, index - count)) };
+            let (from, to) = unsafe { (stack.slot(index), stack.slot(index - count)) };
             to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
         }
         stack.len.store(len - count, Ordering::Relaxed);
         stack.low.store(stack.low.load(Ordering::Relaxed).saturating_sub(count), Ordering::Relaxed);
         batch
     }
+}
+
+impl Stack {
+    /// # Safety
+    ///
+    /// The caller is the owner, the stack is that of `class`, and its length is `top + 1`.
+    #[inline]
+    unsafe fn pop_at(&self, class: usize, top: u32) -> Vec<u8> {
+        self.len.store(top, Ordering::Relaxed);
+        // SAFETY: a length is at most the lease, and `top` is below a length.
+        let ptr = unsafe { self.slot(top) }.load(Ordering::Relaxed);
+        // SAFETY: `push`, the only writer of slots beside `take_cold`, which moves them within a stack, filled this
+        // one when the length was `top`, with a Slot of this class; the length now ends below it, and nobody but the
+        // owner moves it, so no second Slot is made from the pointer.
+        unsafe { Slot::from_ptr(ptr).into_vec(class) }
+    }
 
     /// # Safety
     ///
-    /// `stack` is one of this cache, and `index` is below its leased slots.
+    /// `index` is below the leased slots.
     #[inline]
-    unsafe fn slot(&self, stack: &Stack, index: u32) -> &AtomicPtr<u8> {
-        // SAFETY: `set_leased`, the only writer, keeps a lease within `slots_max` of its class, and a base is followed
-        // by as many slots; the assertion beside `SLOTS` adds them up.
-        unsafe { self.slots.get_unchecked((stack.base + index) as usize) }
+    unsafe fn slot(&self, index: u32) -> &AtomicPtr<u8> {
+        // SAFETY: `set_leased`, the only writer, keeps a lease within `slots_max`, which is at most the array's length.
+        unsafe { self.slots.get_unchecked(index as usize) }
     }
 }
 

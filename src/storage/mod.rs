@@ -21,7 +21,7 @@ mod large;
 mod shard;
 mod slot;
 
-pub(crate) use anchor::{Anchor, Local, Shards, Shared, Tenant};
+pub(crate) use anchor::{Anchor, Local, Shards, Shared, Stamp, Tenant};
 pub(crate) use batch::{BATCH_SLOTS, Batch};
 pub(crate) use cache::{SMALL_CLASSES, slots_max};
 pub(crate) use large::LargePut;
