@@ -6,7 +6,7 @@
 //! It shows what the pool saves the heap. What it saves in time depends on the allocator; and a thread that can keep
 //! one `Vec` of its own, the third row, needs no pool at all.
 
-use std::fmt::Write as _;
+use std::fmt;
 use std::hint::black_box;
 use std::process::ExitCode;
 use std::sync::Barrier;
@@ -57,7 +57,7 @@ fn main() -> ExitCode {
 fn with_pool(uses: usize) {
     for number in 0..uses {
         let mut buf = POOL.get_with_capacity(BUFFER_BYTES);
-        write!(buf, "request {number} took {} us: {}", number % 977, "ok").expect("formatting integers and text");
+        format_text(&mut buf, number);
         black_box(buf.as_slice());
     }
 }
@@ -65,7 +65,7 @@ fn with_pool(uses: usize) {
 fn with_new_vecs(uses: usize) {
     for number in 0..uses {
         let mut buf = Text(Vec::with_capacity(BUFFER_BYTES));
-        write!(buf, "request {number} took {} us: {}", number % 977, "ok").expect("formatting integers and text");
+        format_text(&mut buf, number);
         black_box(buf.0.as_slice());
     }
 }
@@ -74,16 +74,20 @@ fn with_own_vec(uses: usize) {
     let mut buf = Text(Vec::with_capacity(BUFFER_BYTES));
     for number in 0..uses {
         buf.0.clear();
-        write!(buf, "request {number} took {} us: {}", number % 977, "ok").expect("formatting integers and text");
+        format_text(&mut buf, number);
         black_box(buf.0.as_slice());
     }
+}
+
+fn format_text(to: &mut impl fmt::Write, number: usize) {
+    write!(to, "request {number} took {} us: ok", number % 977).expect("formatting integers and text");
 }
 
 /// `fmt::Write` for a `Vec`, which has only `io::Write`: both sides then format by the same trait.
 struct Text(Vec<u8>);
 
-impl std::fmt::Write for Text {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+impl fmt::Write for Text {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
         self.0.extend_from_slice(text.as_bytes());
         Ok(())
     }
