@@ -8,6 +8,8 @@ use arbitrary::{Arbitrary, Unstructured};
 use bytebufferpool::{Builder, CLASSES, DefaultSize, Growth, MAX_CLASS_SIZE, MIN_CLASS_SIZE, Pool};
 use libfuzzer_sys::fuzz_target;
 
+mod quiet;
+
 /// What was set last; `None`: not set.
 #[derive(Debug, Default, Arbitrary)]
 struct Settings {
@@ -183,34 +185,24 @@ impl Settings {
     }
 }
 
-fuzz_target!(
-    init: {
-        // `build` is asked to panic all the time; libFuzzer's own hook would take each for a crash.
-        std::panic::set_hook(Box::new(|_| ()));
-    },
-    |settings: Settings| {
+fn check(settings: &Settings) {
     let sound = settings.is_sound();
-    let verdict = catch_unwind(AssertUnwindSafe(|| {
-        let built = settings.builder().try_build();
-        assert_eq!(built.is_ok(), sound, "try_build: {:?}", built.as_ref().err().map(ToString::to_string));
-        let panicked = catch_unwind(AssertUnwindSafe(|| settings.builder().build())).err();
-        assert_eq!(panicked.is_none(), sound, "build and try_build disagree");
-        match built {
-            Ok(pool) => {
-                settings.check_first_sizes(&pool);
-                settings.check_learned_sizes(&pool);
-            }
-            Err(error) => {
-                let panic = panicked.expect("just asserted");
-                let message = panic.downcast_ref::<String>().expect("a formatted message");
-                assert!(message.starts_with("Builder::"), "{message}");
-                assert!(error.to_string().starts_with(message.as_str()), "{error} is not about {message}");
-            }
+    let built = settings.builder().try_build();
+    assert_eq!(built.is_ok(), sound, "try_build: {:?}", built.as_ref().err().map(ToString::to_string));
+    let panicked = catch_unwind(AssertUnwindSafe(|| settings.builder().build())).err();
+    assert_eq!(panicked.is_none(), sound, "build and try_build disagree");
+    match built {
+        Ok(pool) => {
+            settings.check_first_sizes(&pool);
+            settings.check_learned_sizes(&pool);
         }
-    }));
-    if let Err(panic) = verdict {
-        let message = panic.downcast_ref::<String>().map_or("a panic", String::as_str);
-        eprintln!("{message}\n{settings:?}");
-        std::process::abort();
+        Err(error) => {
+            let panic = panicked.expect("just asserted");
+            let message = panic.downcast_ref::<String>().expect("a formatted message");
+            assert!(message.starts_with("Builder::"), "{message}");
+            assert!(error.to_string().starts_with(message.as_str()), "{error} is not about {message}");
+        }
     }
-});
+}
+
+fuzz_target!(init: quiet::install(), |settings: Settings| quiet::run(&settings, || check(&settings)));
