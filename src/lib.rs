@@ -46,3 +46,7 @@ pub fn put(buffer: Vec<u8>) {
 pub fn global() -> &'static Pool {
     &GLOBAL
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -55,10 +55,6 @@ impl Locked {
         }
     }
 
-    pub(crate) fn sizes(&self) -> Sizes {
-        self.sizes
-    }
-
     pub(crate) fn get(&mut self) -> Result<Vec<u8>, TryReserveError> {
         self.get_with_capacity(self.sizes.default_size())
     }

@@ -615,7 +615,6 @@ fn what_live_threads_keep_through_trims_is_bounded_and_goes_at_their_next_operat
 }
 
 #[test]
-#[ignore = "needs the thread cache"]
 fn intervals_pass_by_themselves_with_calibrations() {
     let interval = Duration::from_millis(20);
     let pool = Pool::builder().trim_interval(interval).build();
@@ -631,7 +630,6 @@ fn intervals_pass_by_themselves_with_calibrations() {
 }
 
 #[test]
-#[ignore = "needs the thread cache"]
 fn intervals_pass_by_themselves_with_exchanges_between_a_cache_and_the_shared_part() {
     let interval = Duration::from_millis(20);
     // Far from any calibration: the exchanges must do it.
