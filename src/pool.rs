@@ -125,22 +125,26 @@ impl Pool {
 
     /// Recalibrates now.
     pub fn calibrate(&self) {
-        self.op().calibrate();
+        if let Some(op) = self.upkeep() {
+            op.calibrate();
+        }
     }
 
     /// One trim interval passes; returns the bytes that this call freed.
     pub fn trim(&self) -> usize {
-        self.op().trim()
+        self.upkeep().map_or(0, Op::trim)
     }
 
     /// Frees everything idle that this thread can reach; returns the bytes freed.
     pub fn purge(&self) -> usize {
-        self.op().purge()
+        self.upkeep().map_or(0, Op::purge)
     }
 
     /// Gives this thread's cache to the shared part.
     pub fn flush_thread(&self) {
-        self.op().flush();
+        if let Some(op) = self.upkeep() {
+            op.flush();
+        }
     }
 
     /// The books.
@@ -160,6 +164,15 @@ impl Pool {
                 op
             }
         }
+    }
+
+    /// For upkeep: makes nothing, neither the shared part of a pool that was never used nor a shard of a thread that never
+    /// used it.
+    fn upkeep(&self) -> Option<Op<'_>> {
+        let shared = self.anchor.get_shared()?;
+        let op = Op::new(self, shared, self.anchor.find(shared));
+        op.follow_policy();
+        Some(op)
     }
 
     /// Something changed that every thread must notice.

@@ -137,6 +137,16 @@ impl<T: Tenant> Anchor<T> {
         Some(unsafe { Local::new(shard) })
     }
 
+    /// This thread's shard, if there is one.
+    pub(crate) fn find<'p>(&'p self, shared: &'p Shared<T>) -> Option<Local<'p>> {
+        let index = HERE.with(|here| here.index.get());
+        if index == NO_INDEX || index == DEAD {
+            return None;
+        }
+        // SAFETY: this thread holds the index, so it owns the shard.
+        shared.shards.get(index).map(|shard| unsafe { Local::new(shard) })
+    }
+
     /// Makes every thread attach again before it operates. `tag` is read once all that changed is to be seen.
     pub(crate) fn renew(&self, tag: impl Fn() -> usize) {
         with_registry(|registry| {
