@@ -54,6 +54,8 @@ impl Depot {
 
 impl Shelf {
     /// Lays a batch, whose bytes are charged, on the shelf; gives it back if that is full.
+    // By value either way: a batch is moved, never boxed, so that moving it allocates nothing.
+    #[allow(clippy::result_large_err)]
     pub(crate) fn push(&self, batch: Batch) -> Result<(), Batch> {
         let count = batch.len();
         debug_assert!(0 < count && count <= BATCH_SLOTS);

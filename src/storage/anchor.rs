@@ -172,8 +172,8 @@ impl<T: Tenant> Anchor<T> {
     fn issue(&self, registry: &mut Registry, tag: impl Fn() -> usize) -> Stamp {
         registry.stamps += 1;
         let memo_entry = self.place.load(Ordering::Relaxed) % MEMO_LEN;
-        let number = registry.stamps << MEMO_BITS | memo_entry as u64;
-        let stamp = Stamp(number << TAG_BITS | tag() as u64 % (1 << TAG_BITS));
+        let number = (registry.stamps << MEMO_BITS) | memo_entry as u64;
+        let stamp = Stamp((number << TAG_BITS) | (tag() as u64 % (1 << TAG_BITS)));
         // Release: pairs with the Acquire in `attach`.
         self.stamp.store(stamp.0, Ordering::Release);
         stamp
@@ -432,6 +432,8 @@ impl Indices {
     fn take(&mut self) -> usize {
         let word = self.taken.iter().position(|&word| word != u64::MAX).unwrap_or(self.taken.len());
         if word == self.taken.len() {
+            // Exact, so that what the threads of a process leave behind does not depend on their history.
+            self.taken.reserve_exact(1);
             self.taken.push(0);
         }
         let bit = self.taken[word].trailing_ones() as usize;
@@ -444,7 +446,7 @@ impl Indices {
         while let Some(0) = self.taken.last() {
             self.taken.pop();
         }
-        self.taken.shrink_to(2 * self.taken.len());
+        self.taken.shrink_to_fit();
     }
 }
 
