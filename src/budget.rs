@@ -28,13 +28,20 @@ impl Budget {
 
     /// Charges `bytes` if the budget has them. Model: loom_tests::charges_never_exceed_the_budget.
     pub(crate) fn charge(&self, bytes: usize) -> bool {
-        add_up_to(&self.charged, bytes, self.bytes_max)
+        let charged = add_up_to(&self.charged, bytes, self.bytes_max);
+        #[cfg(pool_loom)]
+        if charged {
+            crate::loom_tests::ledger::charged(bytes, self.bytes_max);
+        }
+        charged
     }
 
     pub(crate) fn release(&self, bytes: usize) {
         // Relaxed: the counter guards no memory, only its own value.
         let before = self.charged.fetch_sub(bytes, Ordering::Relaxed);
         debug_assert!(before >= bytes, "released {bytes} of {before} bytes charged");
+        #[cfg(pool_loom)]
+        crate::loom_tests::ledger::released(bytes);
     }
 
     /// Moves bytes that are charged already, of buffers that lie in the shared part, to a thread cache's leases.

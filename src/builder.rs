@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::Pool;
 use crate::calibration::{DefaultSize, Limits, Sizes};
 use crate::class::{MAX_CLASS_SIZE, MIN_CLASS_SIZE, class_of};
+use crate::sync::const_unless_loom;
 
 /// How far a guard's buffer jumps when what is written to it no longer fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,39 +167,43 @@ impl Builder {
         self
     }
 
-    /// The pool.
-    ///
-    /// # Panics
-    ///
-    /// On a bad value, with the setter and its limit; in a `static` or `const` that is a compile error.
-    /// [`try_build`](Builder::try_build) returns an error instead.
-    #[must_use]
-    pub const fn build(self) -> Pool {
-        match self.check() {
-            Ok(config) => Pool::with_config(config),
-            Err(error) => panic!("{}", error.refusal),
+    const_unless_loom! {
+        /// The pool.
+        ///
+        /// # Panics
+        ///
+        /// On a bad value, with the setter and its limit; in a `static` or `const` that is a compile error.
+        /// [`try_build`](Builder::try_build) returns an error instead.
+        #[must_use]
+        pub const fn build(self) -> Pool {
+            match self.check() {
+                Ok(config) => Pool::with_config(config),
+                Err(error) => panic!("{}", error.refusal),
+            }
         }
     }
 
-    /// The pool, or what is wrong with which value.
-    ///
-    /// # Errors
-    ///
-    /// A threshold of 0, a share outside (0, 1], a size or limit above 32 MiB, more than 2 classes to look up, or,
-    /// where both were set, a default above its max. The message names the value, its limit and the setter.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bytebufferpool::Pool;
-    ///
-    /// let error = Pool::builder().default_size(8192).max_size(4096).try_build().unwrap_err();
-    /// assert_eq!(error.to_string(), "Builder::default_size must not be above Builder::max_size: 8192 is above 4096");
-    /// ```
-    pub const fn try_build(self) -> Result<Pool, BuildError> {
-        match self.check() {
-            Ok(config) => Ok(Pool::with_config(config)),
-            Err(error) => Err(error),
+    const_unless_loom! {
+        /// The pool, or what is wrong with which value.
+        ///
+        /// # Errors
+        ///
+        /// A threshold of 0, a share outside (0, 1], a size or limit above 32 MiB, more than 2 classes to look up, or,
+        /// where both were set, a default above its max. The message names the value, its limit and the setter.
+        ///
+        /// # Examples
+        ///
+        /// ```
+        /// use bytebufferpool::Pool;
+        ///
+        /// let error = Pool::builder().default_size(8192).max_size(4096).try_build().unwrap_err();
+        /// assert_eq!(error.to_string(), "Builder::default_size must not be above Builder::max_size: 8192 is above 4096");
+        /// ```
+        pub const fn try_build(self) -> Result<Pool, BuildError> {
+            match self.check() {
+                Ok(config) => Ok(Pool::with_config(config)),
+                Err(error) => Err(error),
+            }
         }
     }
 
@@ -348,7 +353,7 @@ const LOOK_UP_CLASSES_MAX: usize = 2;
 
 // The caches of a few hundred busy threads fit into the half of the budget that is theirs.
 const _: () = assert!(THREAD_CACHE_BYTES_MAX * 256 <= RETAINED_BYTES_MAX / 2);
-const _: () = assert!(DEFAULT_SIZE_LIMIT <= MAX_CLASS_SIZE);
+const _: () = assert!(cfg!(pool_loom) || DEFAULT_SIZE_LIMIT <= MAX_CLASS_SIZE);
 
 const fn is_share(share: f64) -> bool {
     // False for NaN.
@@ -366,7 +371,7 @@ const fn lesser(a: usize, b: usize) -> usize {
     if a < b { a } else { b }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(pool_loom)))]
 mod tests {
     use super::*;
     use crate::class::size_of_class;

@@ -8,10 +8,20 @@
 pub const MIN_CLASS_SIZE: usize = 64;
 
 /// The size of the largest class, in bytes: 32 MiB. Larger buffers are allocated on demand and never kept.
+#[cfg(not(pool_loom))]
 pub const MAX_CLASS_SIZE: usize = 32 << 20;
 
+/// Few classes make few atomics, and models that end.
+#[cfg(pool_loom)]
+pub const MAX_CLASS_SIZE: usize = 512;
+
 /// How many size classes there are: 20, `MIN_CLASS_SIZE << 0` to `MIN_CLASS_SIZE << 19`.
+#[cfg(not(pool_loom))]
 pub const CLASSES: usize = 20;
+
+/// Two that have stacks and two that have large slots.
+#[cfg(pool_loom)]
+pub const CLASSES: usize = 4;
 
 const _: () = assert!(MIN_CLASS_SIZE.is_power_of_two());
 const _: () = assert!(MIN_CLASS_SIZE << (CLASSES - 1) == MAX_CLASS_SIZE);
@@ -54,7 +64,7 @@ pub(crate) const fn class_below(capacity: usize) -> Option<usize> {
     Some((capacity.ilog2() - MIN_CLASS_BITS) as usize)
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(pool_loom)))]
 mod tests {
     use super::*;
 

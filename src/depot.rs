@@ -4,14 +4,9 @@
 //! allocates nothing (Bonwick & Adams' depot). A shelf is a row of `crossbeam_queue::ArrayQueue`s of growing length, each
 //! made when those before it are full: the memory for shelves follows what lies on them, and it is bounded.
 
-use once_cell::race::OnceBox;
-
 use crate::class::CLASSES;
 use crate::storage::{BATCH_SLOTS, Batch};
-use crate::sync::{AtomicUsize, Ordering, Padded};
-
-#[cfg(not(pool_loom))]
-use crossbeam_queue::ArrayQueue;
+use crate::sync::{ArrayQueue, AtomicUsize, OnceBox, Ordering, Padded};
 
 #[derive(Debug)]
 pub(crate) struct Depot {
@@ -27,11 +22,11 @@ pub(crate) struct Shelf {
     low: AtomicUsize,
 }
 
-const QUEUES: usize = 5;
+const QUEUES: usize = if cfg!(pool_loom) { 1 } else { 5 };
 
 /// 16, 128, 1 024, 8 192 and 65 536 batches: single buffers of 64 KiB fill it with 4.6 GiB.
 const fn queue_batches(queue: usize) -> usize {
-    16 << (3 * queue)
+    if cfg!(pool_loom) { 2 } else { 16 << (3 * queue) }
 }
 
 impl Depot {
@@ -39,7 +34,7 @@ impl Depot {
         Depot {
             shelves: std::array::from_fn(|_| {
                 Padded(Shelf {
-                    queues: [const { OnceBox::new() }; QUEUES],
+                    queues: std::array::from_fn(|_| OnceBox::new()),
                     buffers: AtomicUsize::new(0),
                     low: AtomicUsize::new(0),
                 })

@@ -10,14 +10,16 @@ mod calibrator;
 mod class;
 mod core;
 mod depot;
-#[cfg(test)]
+#[cfg(all(test, not(pool_loom)))]
 mod locked;
+#[cfg(pool_loom)]
+mod loom_tests;
 mod policy;
 mod pool;
 mod stats;
 mod storage;
 mod sync;
-#[cfg(test)]
+#[cfg(all(test, not(pool_loom)))]
 mod tests;
 mod usage;
 
@@ -28,7 +30,11 @@ pub use class::{CLASSES, MAX_CLASS_SIZE, MIN_CLASS_SIZE};
 pub use pool::Pool;
 pub use stats::{ClassStats, Dropped, Stats};
 
+#[cfg(not(pool_loom))]
 static GLOBAL: Pool = Pool::new();
+
+#[cfg(pool_loom)]
+use loom_tests::stand_ins::GLOBAL;
 
 /// An empty buffer from the process-wide pool, as in Go.
 #[inline]

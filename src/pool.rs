@@ -25,7 +25,7 @@ use crate::usage::Mark;
 // counts of an `Arc<Pool>`, and not a neighbour in memory.
 #[repr(align(128))]
 pub struct Pool {
-    anchor: Anchor<Core>,
+    pub(crate) anchor: Anchor<Core>,
     pub(crate) policy: PolicyCell,
     config: Config,
 }
@@ -34,10 +34,12 @@ impl UnwindSafe for Pool {}
 impl RefUnwindSafe for Pool {}
 
 impl Pool {
-    /// A pool with the default configuration.
-    #[must_use]
-    pub const fn new() -> Pool {
-        Pool::with_config(Config::DEFAULT)
+    const_unless_loom! {
+        /// A pool with the default configuration.
+        #[must_use]
+        pub const fn new() -> Pool {
+            Pool::with_config(Config::DEFAULT)
+        }
     }
 
     /// A pool with another configuration; see [`Builder`].

@@ -23,11 +23,9 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-use once_cell::race::OnceBox;
-
 use super::Batch;
 use super::shard::Shard;
-use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering, const_unless_loom, lock, thread_local};
+use crate::sync::{AtomicU64, AtomicUsize, Mutex, OnceBox, Ordering, const_unless_loom, lock, thread_local};
 
 /// What a pool shares among its threads, and is told when one ends.
 pub(crate) trait Tenant: Send + Sync + Sized + 'static {
@@ -261,11 +259,11 @@ pub(crate) struct Shards {
 #[derive(Debug)]
 struct Bucket(Box<[OnceBox<Shard>]>);
 
-const BUCKETS: usize = 24;
+const BUCKETS: usize = if cfg!(pool_loom) { 3 } else { 24 };
 
 impl Default for Shards {
     fn default() -> Shards {
-        Shards { buckets: [const { OnceBox::new() }; BUCKETS] }
+        Shards { buckets: std::array::from_fn(|_| OnceBox::new()) }
     }
 }
 
@@ -318,11 +316,23 @@ const _: () = assert!(NOT_REGISTERED < 1 << (MEMO_BITS + TAG_BITS));
 const NO_INDEX: usize = usize::MAX;
 const DEAD: usize = usize::MAX - 1;
 
-thread_local! {
-    static HERE: Here = const {
-        Here { index: Cell::new(NO_INDEX), memo: [const { Memo { stamp: Cell::new(0), shard: Cell::new(NonNull::dangling()) } }; MEMO_LEN] }
+impl Here {
+    const NEW: Here = Here {
+        index: Cell::new(NO_INDEX),
+        memo: [const { Memo { stamp: Cell::new(0), shard: Cell::new(NonNull::dangling()) } }; MEMO_LEN],
     };
+}
+
+#[cfg(not(pool_loom))]
+thread_local! {
+    static HERE: Here = const { Here::NEW };
     static EXIT: Exit = const { Exit };
+}
+
+// loom destroys all thread-locals at once, and its `join` does not wait for that: threads of models call `end_thread`.
+#[cfg(pool_loom)]
+thread_local! {
+    static HERE: Here = Here::NEW;
 }
 
 /// This thread's index; `None` once its destructor has run.
@@ -331,6 +341,7 @@ fn my_index() -> Option<usize> {
         DEAD => None,
         NO_INDEX => {
             // Registers the destructor, or says that it has run.
+            #[cfg(not(pool_loom))]
             EXIT.try_with(|_| ()).ok()?;
             let index = with_registry(|registry| registry.indices.take());
             here.index.set(index);
@@ -340,31 +351,38 @@ fn my_index() -> Option<usize> {
     })
 }
 
+#[cfg(not(pool_loom))]
 struct Exit;
 
+#[cfg(not(pool_loom))]
 impl Drop for Exit {
     fn drop(&mut self) {
-        let index = HERE.with(|here| {
-            for memo in &here.memo {
-                memo.stamp.set(0);
-            }
-            here.index.replace(DEAD)
-        });
-        if index == NO_INDEX {
-            return;
-        }
-        with_registry(|registry| {
-            for tenant in registry.tenants.iter().flatten() {
-                // SAFETY: a tenant is registered by its anchor and deregistered, under this lock, before the anchor
-                // drops it.
-                let tenant = unsafe { tenant.0.as_ref() };
-                // SAFETY: this thread holds the index until the next line, and has no other Local: the memos are
-                // wiped, and none lives across a thread's destructors.
-                unsafe { tenant.hand_back(index) };
-            }
-            registry.indices.give(index);
-        });
+        end_thread();
     }
+}
+
+/// Hands back to every pool what this thread has of it; after this the thread is dead.
+pub(crate) fn end_thread() {
+    let index = HERE.with(|here| {
+        for memo in &here.memo {
+            memo.stamp.set(0);
+        }
+        here.index.replace(DEAD)
+    });
+    if index == NO_INDEX {
+        return;
+    }
+    with_registry(|registry| {
+        for tenant in registry.tenants.iter().flatten() {
+            // SAFETY: a tenant is registered by its anchor and deregistered, under this lock, before the anchor
+            // drops it.
+            let tenant = unsafe { tenant.0.as_ref() };
+            // SAFETY: this thread holds the index until the next line, and has no other Local: the memos are
+            // wiped, and none lives across a thread's destructors.
+            unsafe { tenant.hand_back(index) };
+        }
+        registry.indices.give(index);
+    });
 }
 
 /// `Shared<T>` for any `T`.

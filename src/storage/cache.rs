@@ -17,7 +17,7 @@ use crate::sync::{AtomicPtr, AtomicU32, Ordering};
 /// The classes that have a stack: 64 B to 32 KiB.
 ///
 /// What a sleeping thread holds nobody else can reach, so it must be small enough to forget about.
-pub(crate) const SMALL_CLASSES: usize = 10;
+pub(crate) const SMALL_CLASSES: usize = if cfg!(pool_loom) { 2 } else { 10 };
 
 /// How many slots the stack of a class has: many for small buffers, few for large.
 pub(crate) const fn slots_max(class: usize) -> usize {
@@ -33,12 +33,12 @@ pub(crate) const fn slots_max(class: usize) -> usize {
 
 /// With the four numbers, a stack is 512 bytes: a class's stack is found by a shift, and its first slots share a cache
 /// line with the numbers. Stacks cut to measure behind a table of offsets took two loads more a get + drop.
-const STACK_SLOTS_MAX: usize = 62;
-const STACK_SLOTS_MIN: usize = 4;
+const STACK_SLOTS_MAX: usize = if cfg!(pool_loom) { 2 } else { 62 };
+const STACK_SLOTS_MIN: usize = if cfg!(pool_loom) { 2 } else { 4 };
 const STACK_BYTES_MAX: usize = 64 << 10;
 
-const _: () = assert!(size_of_class(SMALL_CLASSES - 1) == 32 << 10);
-const _: () = assert!(size_of::<usize>() != 8 || size_of::<Stack>() == 512);
+const _: () = assert!(cfg!(pool_loom) || size_of_class(SMALL_CLASSES - 1) == 32 << 10);
+const _: () = assert!(cfg!(pool_loom) || size_of::<usize>() != 8 || size_of::<Stack>() == 512);
 
 #[derive(Debug)]
 pub(super) struct Cache {

@@ -25,6 +25,8 @@ impl Slot {
         if vec.capacity() != size_of_class(class) {
             return None;
         }
+        #[cfg(pool_loom)]
+        crate::loom_tests::ledger::laid_down(size_of_class(class));
         let mut vec = ManuallyDrop::new(mem::take(vec));
         // SAFETY: a Vec's pointer is never null.
         Some(Slot(unsafe { NonNull::new_unchecked(vec.as_mut_ptr()) }))
@@ -37,6 +39,8 @@ impl Slot {
     /// `class` is the class that the slot was made with.
     #[inline]
     pub(super) unsafe fn into_vec(self, class: usize) -> Vec<u8> {
+        #[cfg(pool_loom)]
+        crate::loom_tests::ledger::picked_up(size_of_class(class));
         // SAFETY: `take` took the memory from a Vec<u8> of exactly this capacity, and a Slot is not Clone, so this is
         // its only owner. `take` and `from_ptr` are the only places that make one.
         unsafe { Vec::from_raw_parts(self.0.as_ptr(), 0, size_of_class(class)) }
