@@ -51,8 +51,11 @@ impl Calibrator {
 
     /// Adds calls that no thread's own books hold back; the calls so far.
     pub(crate) fn add(&self, class: usize, calls: u64) -> u64 {
-        // Relaxed: only a hint; the window is taken under the lock.
-        self.merged[class].fetch_add(calls, Ordering::Relaxed).saturating_add(calls)
+        // Release and Acquire, with each other and with the stores below: whoever brings the count past the threshold
+        // then sees, when it looks at the counters, every call that is in the count. Relaxed, it may find too few, take
+        // no window, and nobody else looks. Model: loom_tests::calibration::
+        // two_threads_past_the_threshold_take_one_window.
+        self.merged[class].fetch_add(calls, Ordering::AcqRel).saturating_add(calls)
     }
 
     /// Takes the window if a class of it is past the threshold; or if `anyway`.
@@ -75,7 +78,8 @@ impl Calibrator {
         for merged in &self.merged {
             // Before the counters are read: calls merged after this may be counted twice, never missed, and a count
             // that is too high only makes somebody look.
-            merged.store(0, Ordering::Relaxed);
+            // Release: pairs with the Acquire in `add`, as a store cuts off the releases before it. Model: see there.
+            merged.swap(0, Ordering::AcqRel);
         }
         let mut window = Window::default();
         for books in books {
@@ -97,7 +101,10 @@ impl Calibrator {
     /// What was merged is more than what is there: calls that the last calibration had taken already.
     fn correct<'a>(&self, books: impl Iterator<Item = &'a Books> + Clone) {
         for (class, merged) in self.merged.iter().enumerate() {
-            merged.store(window_calls(books.clone(), class), Ordering::Relaxed);
+            // First to zero, then what is there: calls merged in between are counted twice, never missed. Orderings and
+            // model: see `add`.
+            merged.swap(0, Ordering::AcqRel);
+            merged.fetch_add(window_calls(books.clone(), class), Ordering::AcqRel);
         }
     }
 }

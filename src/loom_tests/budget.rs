@@ -33,12 +33,13 @@ fn charges_never_exceed_the_budget() {
     check(None, || {
         let budget = Arc::new(Budget::new(2 * MIN_CLASS_SIZE));
         let leased = StdArc::new(AtomicUsize::new(0));
-        let other = {
+        let threads = [(); 2].map(|()| {
             let (budget, leased) = (Arc::clone(&budget), StdArc::clone(&leased));
             spawn(move || contend(&budget, &leased))
-        };
-        contend(&budget, &leased);
-        other.join().unwrap();
+        });
+        for thread in threads {
+            thread.join().unwrap();
+        }
         assert_eq!(ledger::charged_bytes(), 0);
         assert!(budget.lease(MIN_CLASS_SIZE) && budget.charge(MIN_CLASS_SIZE), "all of it is there again");
     });
@@ -57,13 +58,12 @@ fn three_threads_share_a_budget_of_one_buffer() {
 
     check(Some(3), || {
         let budget = Arc::new(Budget::new(MIN_CLASS_SIZE));
-        let others = [(); 2].map(|()| {
+        let threads = [(); 3].map(|()| {
             let budget = Arc::clone(&budget);
             spawn(move || contend(&budget))
         });
-        contend(&budget);
-        for other in others {
-            other.join().unwrap();
+        for thread in threads {
+            thread.join().unwrap();
         }
         assert!(budget.charge(MIN_CLASS_SIZE), "nothing stays charged");
     });

@@ -11,28 +11,27 @@ use crate::policy::Policy;
 fn a_thread_that_sees_the_stamp_sees_the_policy() {
     check(Some(3), || {
         let pool = Arc::new(builder().build());
+        let trimmer = {
+            let pool = Arc::clone(&pool);
+            spawn(move || {
+                pool.trim();
+            })
+        };
         let user = {
             let pool = Arc::clone(&pool);
             spawn(move || {
                 drop(pool.get());
                 let old = pool.anchor.stamp();
-                let trimmer = {
-                    let pool = Arc::clone(&pool);
-                    spawn(move || {
-                        pool.trim();
-                    })
-                };
+                drop(pool.get());
                 pool.op();
                 let stamp = pool.anchor.stamp();
-                if let (true, Some(local)) = (stamp != old, pool.anchor.local(stamp)) {
-                    assert_eq!(Policy::from_word(local.policy_seen.get()).epoch(), 1);
-                }
-                trimmer.join().unwrap();
-                pool.op();
-                let local = pool.anchor.local(pool.anchor.stamp()).expect("an operation attaches");
-                assert_eq!(Policy::from_word(local.policy_seen.get()).epoch(), 1);
+                let local = pool.anchor.local(stamp);
+                (stamp != old, local.map(|local| Policy::from_word(local.policy_seen.get()).epoch()))
             })
         };
-        user.join().unwrap();
+        trimmer.join().unwrap();
+        if let (true, Some(epoch)) = user.join().unwrap() {
+            assert_eq!(epoch, 1, "a new stamp is seen before what it stands for");
+        }
     });
 }

@@ -120,9 +120,8 @@ impl<T> ArrayQueue<T> {
     }
 
     fn seize(&self, state: usize) -> Option<&Place<T>> {
-        let seized = |place: &&Place<T>| {
-            place.state.compare_exchange(state, BUSY, self.acquire, Ordering::Relaxed).is_ok()
-        };
+        let seized =
+            |place: &&Place<T>| place.state.compare_exchange(state, BUSY, self.acquire, Ordering::Relaxed).is_ok();
         self.places.iter().find(seized)
     }
 }

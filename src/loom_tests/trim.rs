@@ -6,29 +6,29 @@ use super::ledger::{self, Contents};
 use super::support::{assert_balanced, builder, check, spawn};
 use crate::Pool;
 
-fn beside_use(capacity: usize, disturb: fn(&Pool)) {
-    check(Some(2), move || {
+/// A thread that has a buffer idle uses it once more, while another disturbs and then wants one too.
+fn beside_use(capacity: usize, preemptions: usize, disturb: fn(&Pool)) {
+    check(Some(preemptions), move || {
         ledger::compare_with_budget(capacity <= 128);
-        let pool = Arc::new(builder().retained_bytes_max(2 * capacity).build());
+        let pool = Arc::new(builder().retained_bytes_max(2 * capacity).look_up_classes(0).build());
         let contents = Contents::default();
+        let use_once = move |pool: &Pool| {
+            let buffer = pool.get_with_capacity(capacity);
+            contents.write(buffer.as_ref());
+            drop(buffer);
+        };
         let user = {
-            let (pool, contents) = (Arc::clone(&pool), contents.clone());
+            let (pool, use_once) = (Arc::clone(&pool), use_once.clone());
             spawn(move || {
-                for _ in 0..2 {
-                    let buffer = pool.get_with_capacity(capacity);
-                    contents.write(buffer.as_ref());
-                    drop(buffer);
-                }
+                use_once(&pool);
+                use_once(&pool);
             })
         };
         let disturber = {
-            let (pool, contents) = (Arc::clone(&pool), contents.clone());
+            let pool = Arc::clone(&pool);
             spawn(move || {
                 disturb(&pool);
-                let buffer = pool.get_with_capacity(capacity);
-                contents.write(buffer.as_ref());
-                drop(buffer);
-                disturb(&pool);
+                use_once(&pool);
             })
         };
         user.join().unwrap();
@@ -41,26 +41,26 @@ fn beside_use(capacity: usize, disturb: fn(&Pool)) {
 
 #[test]
 fn trim_beside_get_and_put_of_small_buffers() {
-    beside_use(64, |pool| {
+    beside_use(64, 2, |pool| {
         pool.trim();
     });
 }
 
 #[test]
 fn trim_beside_get_and_put_of_large_buffers() {
-    beside_use(256, |pool| {
+    beside_use(256, 2, |pool| {
         pool.trim();
     });
 }
 
 #[test]
 fn purge_beside_get_and_put_of_large_buffers() {
-    beside_use(256, |pool| {
+    beside_use(256, 2, |pool| {
         pool.purge();
     });
 }
 
 #[test]
 fn flush_beside_get_and_put_of_small_buffers() {
-    beside_use(64, Pool::flush_thread);
+    beside_use(64, 2, Pool::flush_thread);
 }
