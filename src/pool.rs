@@ -12,11 +12,11 @@ use std::sync::Arc;
 
 use crate::buf::PooledBuf;
 use crate::builder::{Builder, Config};
-use crate::class::{MAX_CLASS_SIZE, class_of, class_of_capacity};
+use crate::class::{CLASSES, class_of_capacity, class_or_none, size_of_class};
 use crate::core::{Core, Op, scrub, stats};
 use crate::policy::PolicyCell;
 use crate::stats::Stats;
-use crate::storage::{Anchor, SMALL_CLASSES, Stamp};
+use crate::storage::{Anchor, LargePut, Local, SMALL_CLASSES, Stamp};
 use crate::sync::const_unless_loom;
 use crate::usage::Mark;
 
@@ -64,9 +64,7 @@ impl Pool {
     /// An empty buffer with room for at least `capacity` bytes.
     #[inline]
     pub fn get_with_capacity(&self, capacity: usize) -> PooledBuf<&Pool> {
-        let cached =
-            if capacity <= MAX_CLASS_SIZE { self.take_cached(self.anchor.stamp(), class_of(capacity)) } else { None };
-        match cached {
+        match self.take_cached_sized(capacity) {
             Some(vec) => PooledBuf::new(vec, Mark::asked(capacity), self),
             None => self.get_with_capacity_slow(capacity),
         }
@@ -186,16 +184,21 @@ impl Pool {
     }
 
     // These return guards, not buffers, so that hit and miss write the guard to one place and nothing is moved.
-    #[cold]
     #[inline(never)]
     fn get_slow(&self) -> PooledBuf<&Pool> {
-        PooledBuf::new(self.take_slow(self.default_size()), Mark::PLAIN, self)
+        let class = self.policy.load().default_class();
+        match self.take_large(class) {
+            Some(vec) => PooledBuf::new(vec, Mark::PLAIN, self),
+            None => PooledBuf::new(self.take_slow(size_of_class(class)), Mark::PLAIN, self),
+        }
     }
 
-    #[cold]
     #[inline(never)]
     fn get_with_capacity_slow(&self, capacity: usize) -> PooledBuf<&Pool> {
-        PooledBuf::new(self.take_slow(capacity), Mark::asked(capacity), self)
+        match self.take_large(class_or_none(capacity)) {
+            Some(vec) => PooledBuf::new(vec, Mark::asked(capacity), self),
+            None => PooledBuf::new(self.take_slow(capacity), Mark::asked(capacity), self),
+        }
     }
 
     #[inline]
@@ -206,22 +209,35 @@ impl Pool {
 
     #[inline]
     fn take(&self, capacity: usize) -> Vec<u8> {
-        let cached =
-            if capacity <= MAX_CLASS_SIZE { self.take_cached(self.anchor.stamp(), class_of(capacity)) } else { None };
-        cached.unwrap_or_else(|| self.take_slow(capacity))
+        self.take_cached_sized(capacity).unwrap_or_else(|| self.take_slow(capacity))
     }
 
     #[inline]
     fn try_take(&self, capacity: usize) -> Result<Vec<u8>, TryReserveError> {
-        let cached =
-            if capacity <= MAX_CLASS_SIZE { self.take_cached(self.anchor.stamp(), class_of(capacity)) } else { None };
-        cached.map_or_else(|| self.try_take_slow(capacity), Ok)
+        self.take_cached_sized(capacity).map_or_else(|| self.try_take_slow(capacity), Ok)
+    }
+
+    #[inline]
+    fn take_cached_sized(&self, capacity: usize) -> Option<Vec<u8>> {
+        self.take_cached(self.anchor.stamp(), class_or_none(capacity))
     }
 
     #[inline]
     fn take_cached(&self, stamp: Stamp, class: usize) -> Option<Vec<u8>> {
         let local = self.anchor.local(stamp)?;
         let vec = local.pop(class)?;
+        local.books.hits.add(1);
+        Some(vec)
+    }
+
+    /// From this thread's large slot.
+    #[inline]
+    fn take_large(&self, class: usize) -> Option<Vec<u8>> {
+        if !(SMALL_CLASSES..CLASSES).contains(&class) {
+            return None;
+        }
+        let local = self.anchor.local(self.anchor.stamp())?;
+        let vec = local.large(class).take()?;
         local.books.hits.add(1);
         Some(vec)
     }
@@ -271,8 +287,24 @@ impl Pool {
                 }
                 return;
             }
+            if let Some(class) = class_of_capacity(vec.capacity(), CLASSES) {
+                return self.finish_large(local, class, vec, mark);
+            }
         }
         self.finish_slow(vec, mark);
+    }
+
+    #[inline(never)]
+    fn finish_large(&self, local: Local<'_>, class: usize, vec: &mut Vec<u8>, mark: Mark) {
+        let usage = mark.finish(vec.len());
+        let written = usage.written(vec.len());
+        if let Some(due) = local.books.count(usage) {
+            return self.merge_and_keep(due, vec, written);
+        }
+        scrub(vec, written);
+        if class > self.policy.load().max_class() || local.put_large(class, vec) != LargePut::Kept {
+            self.keep(vec, written);
+        }
     }
 
     #[cold]
