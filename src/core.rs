@@ -191,10 +191,12 @@ impl<'p> Op<'p> {
             Some(needed) if needed <= MAX_CLASS_SIZE => needed,
             _ => return vec.try_reserve(additional),
         };
-        let class = class_of(needed).max(self.pool.policy.load().jump_class());
+        let least = class_of(needed);
+        let class = least.max(self.pool.policy.load().jump_class());
         let mut larger = match self.take(class) {
             Some(larger) => larger,
-            None => self.allocate(size_of_class(class))?,
+            // A jump is a convenience; what is needed may still be had.
+            None => self.allocate(size_of_class(class)).or_else(|_| self.allocate(size_of_class(least)))?,
         };
         self.add(|books| &books.growths, 1);
         larger.extend_from_slice(vec);
@@ -352,7 +354,8 @@ impl<'p> Op<'p> {
                 return Some(vec);
             }
         }
-        let highest = (class + self.core.config.look_up_classes).min(CLASSES - 1);
+        // Nothing lies above the ceiling, so a get above it need not search.
+        let highest = (class + self.core.config.look_up_classes).min(self.pool.policy.load().max_class());
         (class..=highest).find_map(|class| self.take_of_class(class))
     }
 

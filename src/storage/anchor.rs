@@ -25,8 +25,8 @@ use std::ptr::NonNull;
 
 use once_cell::race::OnceBox;
 
-use super::{Batch, LargePut};
 use super::shard::Shard;
+use super::{Batch, LargePut};
 use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering, const_unless_loom, lock, thread_local};
 
 /// What a pool shares among its threads, and is told when one ends.
