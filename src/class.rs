@@ -46,6 +46,12 @@ pub(crate) const fn class_of(len: usize) -> usize {
     class as usize
 }
 
+/// [`class_of`] of 1 to 32 MiB; of everything else some number that is no class. Three instructions, for the hot path.
+#[inline]
+pub(crate) const fn class_or_none(len: usize) -> usize {
+    ((len.wrapping_sub(1) | (MIN_CLASS_SIZE - 1)).ilog2() - (MIN_CLASS_BITS - 1)) as usize
+}
+
 /// The class whose size is exactly `capacity`, if there is one below `classes`.
 #[inline]
 pub(crate) const fn class_of_capacity(capacity: usize, classes: usize) -> Option<usize> {
@@ -82,6 +88,8 @@ mod tests {
         for len in (0..=65_600).chain(edges).chain([usize::MAX - 1, usize::MAX]) {
             let class = class_of(len);
             assert_eq!(class, class_by_search(len), "length {len}");
+            let fits = 1 <= len && len <= MAX_CLASS_SIZE;
+            assert!(if fits { class_or_none(len) == class } else { class_or_none(len) >= CLASSES }, "length {len}");
             assert!(len > MAX_CLASS_SIZE || size_of_class(class) >= len, "length {len}");
             assert!(class == 0 || size_of_class(class - 1) < len, "length {len}");
         }

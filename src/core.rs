@@ -26,7 +26,7 @@ use crate::stats::{ClassStats, Dropped, Stats};
 use crate::storage::{
     BATCH_SLOTS, Batch, LargePut, Local, SMALL_CLASSES, Shard, Shards, Shared, Tenant, shrink, slots_max,
 };
-use crate::sync::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 use crate::usage::Use;
 
 /// What the threads of a pool share.
@@ -37,8 +37,6 @@ pub(crate) struct Core {
     depot: Depot,
     calibrator: Calibrator,
     clock: Clock,
-    /// Bytes charged for large slots, filled or not.
-    large_leased_bytes: AtomicUsize,
     /// The books of threads that have no shard any more, written by all of them.
     orphans: Books,
 }
@@ -61,7 +59,6 @@ impl Core {
             depot: Depot::new(),
             calibrator: Calibrator::new(config.calibrate_calls_threshold),
             clock: Clock::new(config.trim_interval),
-            large_leased_bytes: AtomicUsize::new(0),
             orphans: Books::default(),
         }
     }
@@ -75,9 +72,8 @@ impl Tenant for Core {
             core.calibrator.add(class, local.books.merge(class));
             local.books.allow(class, 1);
         }
-        // Full large slots stay: others take from them, and `trim` frees them.
         for class in SMALL_CLASSES..CLASSES {
-            core.release_large(&local, class);
+            core.empty_large(local, class);
         }
     }
 }
@@ -91,11 +87,7 @@ impl Core {
                 // The bytes leave the lease but stay charged, for the batch.
                 let count = batch.len();
                 self.shrink_lease(local, class, local.leased(class) - count);
-                if let Err(batch) = self.depot.shelf(class).push(batch) {
-                    local.books.dropped[Reason::ShelfFull as usize].add(count as u64);
-                    self.budget.release(count * size_of_class(class));
-                    drop(batch);
-                }
+                self.hand_over(local, batch);
             }
             self.release_unused_lease(local, class);
         }
@@ -117,11 +109,34 @@ impl Core {
         }
     }
 
-    /// Gives up the lease of a shard's large slot if that is empty.
-    fn release_large(&self, shard: &Shard, class: usize) {
-        if shard.large(class).release() {
+    /// Gives what lies in a thread's large slot to the depot, and its lease back.
+    fn empty_large(&self, local: Local<'_>, class: usize) {
+        let Some(mut vec) = local.large(class).take() else {
+            return self.release_large(local, class);
+        };
+        local.release_large(class);
+        self.budget.unlease(size_of_class(class));
+        let mut batch = Batch::new(class);
+        let pushed = batch.push(&mut vec);
+        debug_assert!(pushed, "a large slot gives back exactly what it was given");
+        self.hand_over(local, batch);
+    }
+
+    /// Lays a charged batch on its shelf, or frees it.
+    fn hand_over(&self, local: Local<'_>, batch: Batch) {
+        let (class, count) = (batch.class(), batch.len());
+        if let Err(batch) = self.depot.shelf(class).push(batch) {
+            local.books.dropped[Reason::ShelfFull as usize].add(count as u64);
+            self.budget.release(count * size_of_class(class));
+            drop(batch);
+        }
+    }
+
+    /// Gives up the lease of this thread's large slot if that is empty.
+    fn release_large(&self, local: Local<'_>, class: usize) {
+        if local.release_large(class) {
             let size = size_of_class(class);
-            self.large_leased_bytes.fetch_sub(size, Ordering::Relaxed);
+            self.budget.unlease(size);
             self.budget.release(size);
         }
     }
@@ -176,10 +191,12 @@ impl<'p> Op<'p> {
             Some(needed) if needed <= MAX_CLASS_SIZE => needed,
             _ => return vec.try_reserve(additional),
         };
-        let class = class_of(needed).max(self.pool.policy.load().jump_class());
+        let least = class_of(needed);
+        let class = least.max(self.pool.policy.load().jump_class());
         let mut larger = match self.take(class) {
             Some(larger) => larger,
-            None => self.allocate(size_of_class(class))?,
+            // A jump is a convenience; what is needed may still be had.
+            None => self.allocate(size_of_class(class)).or_else(|_| self.allocate(size_of_class(least)))?,
         };
         self.add(|books| &books.growths, 1);
         larger.extend_from_slice(vec);
@@ -237,7 +254,7 @@ impl<'p> Op<'p> {
     pub(crate) fn trim(self) -> usize {
         self.pool.policy.next_epoch();
         self.pool.renew_stamp();
-        let mut freed_bytes = self.follow_policy();
+        let mut freed_bytes = 0;
         for class in 0..CLASSES {
             let shelf = self.core.depot.shelf(class);
             freed_bytes += self.free_from_shelf(class, shelf.low());
@@ -250,7 +267,7 @@ impl<'p> Op<'p> {
                 }
             }
         }
-        freed_bytes
+        freed_bytes + self.follow_policy()
     }
 
     /// Frees everything idle but other threads' caches. Returns the bytes freed.
@@ -258,11 +275,12 @@ impl<'p> Op<'p> {
         let mut freed_bytes = 0;
         for class in 0..CLASSES {
             freed_bytes += self.purge_class(class);
-            if let (Some(local), true) = (self.local, class < SMALL_CLASSES) {
-                freed_bytes += self.free_from_cache(local, class, local.len(class));
-                self.core.release_unused_lease(local, class);
-            }
         }
+        let Some(local) = self.local else { return freed_bytes };
+        for class in 0..SMALL_CLASSES {
+            freed_bytes += self.free_from_cache(local, class, local.len(class));
+        }
+        self.release_unused_leases(local);
         freed_bytes
     }
 
@@ -336,7 +354,8 @@ impl<'p> Op<'p> {
                 return Some(vec);
             }
         }
-        let highest = (class + self.core.config.look_up_classes).min(CLASSES - 1);
+        // Nothing lies above the ceiling, so a get above it need not search.
+        let highest = (class + self.core.config.look_up_classes).min(self.pool.policy.load().max_class());
         (class..=highest).find_map(|class| self.take_of_class(class))
     }
 
@@ -463,23 +482,13 @@ impl<'p> Op<'p> {
     }
 
     fn keep_large(self, local: Local<'_>, class: usize, mut vec: Vec<u8>) {
-        let slot = local.large(class);
-        match slot.put(&mut vec) {
-            LargePut::Kept => {}
-            LargePut::Full => self.keep_in_depot(class, vec),
-            LargePut::NotLeased => {
-                let size = size_of_class(class);
-                if !self.charge(size) {
-                    return self.free(vec, Reason::OverBudget);
-                }
-                self.core.large_leased_bytes.fetch_add(size, Ordering::Relaxed);
-                if slot.put_with_lease(&mut vec) != LargePut::Kept {
-                    // Nobody else leases this slot, but the charge must not be lost if that should change.
-                    self.core.large_leased_bytes.fetch_sub(size, Ordering::Relaxed);
-                    self.core.budget.release(size);
-                    self.keep_in_depot(class, vec);
-                }
-            }
+        let mut put = local.put_large(class, &mut vec);
+        if put == LargePut::NotLeased && self.core.budget.lease(size_of_class(class)) {
+            local.lease_large(class);
+            put = local.put_large(class, &mut vec);
+        }
+        if put != LargePut::Kept {
+            self.keep_in_depot(class, vec);
         }
     }
 
@@ -519,14 +528,14 @@ impl<'p> Op<'p> {
             return false;
         }
         if let Some(local) = self.local {
-            (0..SMALL_CLASSES).for_each(|class| self.core.release_unused_lease(local, class));
-        }
-        if self.core.large_leased_bytes.load(Ordering::Relaxed) > 0 {
-            for shard in self.shards.iter() {
-                (SMALL_CLASSES..CLASSES).for_each(|class| self.core.release_large(shard, class));
-            }
+            self.release_unused_leases(local);
         }
         self.core.budget.charge(bytes)
+    }
+
+    fn release_unused_leases(self, local: Local<'_>) {
+        (0..SMALL_CLASSES).for_each(|class| self.core.release_unused_lease(local, class));
+        (SMALL_CLASSES..CLASSES).for_each(|class| self.core.release_large(local, class));
     }
 
     // Freeing.
@@ -564,6 +573,11 @@ impl<'p> Op<'p> {
             self.core.release_unused_lease(local, class);
             local.begin_interval(class);
         }
+        for class in SMALL_CLASSES..CLASSES {
+            if intervals > 0 || class > policy.max_class() {
+                self.core.release_large(local, class);
+            }
+        }
         freed_bytes
     }
 
@@ -598,13 +612,11 @@ impl<'p> Op<'p> {
         freed * size_of_class(class)
     }
 
-    /// Frees what lies in a large slot, and the slot's lease.
+    /// Frees what lies in a large slot. The place stays leased until its owner operates again.
     fn free_large(self, shard: &Shard, class: usize) -> usize {
         let vec = shard.large(class).take();
         let freed = usize::from(vec.is_some());
-        drop(vec);
         self.add(|books| &books.trimmed, freed as u64);
-        self.core.release_large(shard, class);
         freed * size_of_class(class)
     }
 

@@ -23,8 +23,8 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-use super::Batch;
 use super::shard::Shard;
+use super::{Batch, LargePut};
 use crate::sync::{AtomicU64, AtomicUsize, Mutex, OnceBox, Ordering, const_unless_loom, lock, thread_local};
 
 /// What a pool shares among its threads, and is told when one ends.
@@ -217,6 +217,23 @@ impl<'p> Local<'p> {
     pub(crate) fn take_cold(self, class: usize, count: usize) -> Batch {
         // SAFETY: `self` is the proof of ownership.
         unsafe { self.shard.cache.take_cold(class, count) }
+    }
+
+    /// Puts a buffer of a class above 32 KiB into this thread's slot for it.
+    #[inline]
+    pub(crate) fn put_large(self, class: usize, vec: &mut Vec<u8>) -> LargePut {
+        // SAFETY: `self` is the proof of ownership.
+        unsafe { self.shard.large(class).put(vec) }
+    }
+
+    pub(crate) fn lease_large(self, class: usize) {
+        // SAFETY: `self` is the proof of ownership.
+        unsafe { self.shard.large(class).lease() }
+    }
+
+    pub(crate) fn release_large(self, class: usize) -> bool {
+        // SAFETY: `self` is the proof of ownership.
+        unsafe { self.shard.large(class).release() }
     }
 
     pub(crate) fn len(self, class: usize) -> usize {
