@@ -211,9 +211,9 @@ impl<'p> Local<'p> {
     }
 
     #[inline]
-    pub(crate) fn push(self, class: usize, vec: &mut Vec<u8>) -> bool {
+    pub(crate) fn push(self, vec: &mut Vec<u8>) -> bool {
         // SAFETY: `self` is the proof of ownership.
-        unsafe { self.shard.cache.push(class, vec) }
+        unsafe { self.shard.cache.push(vec) }
     }
 
     pub(crate) fn take_cold(self, class: usize, count: usize) -> Batch {
