@@ -196,7 +196,10 @@ impl<'p> Op<'p> {
         let mut larger = match self.take(class) {
             Some(larger) => larger,
             // A jump is a convenience; what is needed may still be had.
-            None => self.allocate(size_of_class(class)).or_else(|_| self.allocate(size_of_class(least)))?,
+            None if class > least => {
+                self.allocate(size_of_class(class)).or_else(|_| self.allocate(size_of_class(least)))?
+            }
+            None => self.allocate(size_of_class(least))?,
         };
         self.add(|books| &books.growths, 1);
         larger.extend_from_slice(vec);
