@@ -84,8 +84,8 @@ impl Calibrator {
         let mut window = Window::default();
         for books in books {
             for class in 0..CLASSES {
-                window.plain[class] += books.take(class);
-                window.asked[class] += books.take(class + CLASSES);
+                window.plain[class] += books.take(class, false);
+                window.asked[class] += books.take(class, true);
             }
         }
         if window != Window::default() {
@@ -111,5 +111,5 @@ impl Calibrator {
 
 /// Calls of the class in the window that runs.
 pub(crate) fn window_calls<'a>(books: impl Iterator<Item = &'a Books>, class: usize) -> u64 {
-    books.map(|books| books.window(class) + books.window(class + CLASSES)).sum()
+    books.map(|books| books.window(class)).sum()
 }

@@ -55,10 +55,16 @@ pub(crate) const fn class_or_none(len: usize) -> usize {
 /// The class whose size is exactly `capacity`, if there is one below `classes`.
 #[inline]
 pub(crate) const fn class_of_capacity(capacity: usize, classes: usize) -> Option<usize> {
-    // Capacities below 64 bytes wrap to a class that is out of range; zero has 64 trailing zeros.
-    let class = capacity.trailing_zeros().wrapping_sub(MIN_CLASS_BITS) as usize;
-    // Not `is_power_of_two`: this is the comparison that a slot makes too, and the compiler then sees one, not two.
-    if class < classes && capacity == size_of_class(class) { Some(class) } else { None }
+    // A class's size becomes `1 << class`; anything below the smallest wraps to the top, zero stays zero.
+    let bit = capacity.rotate_right(MIN_CLASS_BITS);
+    let below = bit.wrapping_sub(1);
+    if below >= (1 << classes) - 1 {
+        return None;
+    }
+    if bit & below != 0 {
+        return None;
+    }
+    Some(bit.trailing_zeros() as usize)
 }
 
 /// The largest class that a buffer of `capacity` bytes can be cut down to; `None` below the smallest class and above

@@ -196,7 +196,10 @@ impl<'p> Op<'p> {
         let mut larger = match self.take(class) {
             Some(larger) => larger,
             // A jump is a convenience; what is needed may still be had.
-            None => self.allocate(size_of_class(class)).or_else(|_| self.allocate(size_of_class(least)))?,
+            None if class > least => {
+                self.allocate(size_of_class(class)).or_else(|_| self.allocate(size_of_class(least)))?
+            }
+            None => self.allocate(size_of_class(least))?,
         };
         self.add(|books| &books.growths, 1);
         larger.extend_from_slice(vec);
@@ -300,24 +303,27 @@ impl<'p> Op<'p> {
     }
 
     fn count(self, usage: Use) {
-        match self.local {
-            Some(local) => {
-                if let Some(class) = local.books.count(usage) {
-                    self.merge(class);
+        let class = usage.counted_class();
+        match (self.local, class) {
+            (Some(local), Some(class)) => {
+                if local.books.count(class, usage.asked) {
+                    self.merge(usage);
                 }
             }
-            None => {
-                let Some(class) = self.core.orphans.count_shared(usage) else { return };
-                if self.core.calibrator.add(class, 1) > self.core.config.calibrate_calls_threshold {
+            (Some(local), None) => local.books.count_silent(),
+            (None, _) => {
+                self.core.orphans.count_shared(usage);
+                let calls = class.map_or(0, |class| self.core.calibrator.add(class, 1));
+                if calls > self.core.config.calibrate_calls_threshold {
                     self.take_window(false);
                 }
             }
         }
     }
 
-    /// A batch of this thread's calls of `class` is due.
-    pub(crate) fn merge(self, class: usize) {
-        let Some(local) = self.local else { return };
+    /// A batch of this thread's calls is due, of the class that `usage` was counted in.
+    pub(crate) fn merge(self, usage: Use) {
+        let (Some(local), Some(class)) = (self.local, usage.counted_class()) else { return };
         if self.core.calibrator.merge(&local.books, class) {
             self.take_window(false);
         }
@@ -396,7 +402,7 @@ impl<'p> Op<'p> {
         }
         while local.len(class) < local.leased(class) {
             let Some(mut vec) = batch.pop() else { break };
-            let pushed = local.push(class, &mut vec);
+            let pushed = local.push(&mut vec);
             debug_assert!(pushed, "a batch gives back exactly what it was given");
         }
         before
@@ -441,11 +447,11 @@ impl<'p> Op<'p> {
     }
 
     fn keep_small(self, local: Local<'p>, class: usize, mut vec: Vec<u8>) {
-        if local.push(class, &mut vec) {
+        if local.push(&mut vec) {
             return;
         }
         let has_room = self.extend_lease(local, class) || self.make_room(local, class);
-        if !(has_room && local.push(class, &mut vec)) {
+        if !(has_room && local.push(&mut vec)) {
             self.keep_in_depot(class, vec);
         }
     }

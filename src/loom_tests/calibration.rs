@@ -7,9 +7,9 @@ use loom::sync::Arc;
 use super::support::{builder, check, spawn};
 use crate::books::Books;
 use crate::calibrator::Calibrator;
-use crate::usage::Use;
 
 const THRESHOLD: u64 = 2;
+const CLASS: usize = 0;
 
 struct Parts {
     calibrator: Calibrator,
@@ -30,10 +30,9 @@ impl Parts {
     /// One use ends on the thread that owns `books[own]`.
     fn count(&self, own: usize) {
         let books = &self.books[own];
-        let Some(class) = books.count(Use::donated(1)) else { return };
-        if self.calibrator.merge(books, class) {
+        if books.count(CLASS, false) && self.calibrator.merge(books, CLASS) {
             self.calibrator.take_window(self.books.iter(), false, |window| {
-                self.windows.lock().unwrap().push(window.calls(0));
+                self.windows.lock().unwrap().push(window.calls(CLASS));
             });
         }
     }
@@ -53,7 +52,7 @@ fn two_threads_past_the_threshold_take_one_window() {
             thread.join().unwrap();
         }
         let windows = parts.windows.lock().unwrap();
-        let left: u64 = parts.books.iter().map(|books| books.window(0)).sum();
+        let left: u64 = parts.books.iter().map(|books| books.window(CLASS)).sum();
         assert_eq!(windows.len(), 1, "windows of {windows:?} calls, {left} left");
         assert!(windows[0] > THRESHOLD, "a window of {} calls", windows[0]);
         assert_eq!(windows[0] + left, 4, "each call is used once");

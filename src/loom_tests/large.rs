@@ -5,37 +5,45 @@ use loom::sync::Arc;
 use super::ledger::Contents;
 use super::support::{check, spawn};
 use crate::class::size_of_class;
-use crate::storage::{LargePut, SMALL_CLASSES, Shard};
+use crate::storage::{LargePut, Local, SMALL_CLASSES, Shard};
 
 const CLASS: usize = SMALL_CLASSES;
 
-fn buffer() -> Vec<u8> {
-    Vec::with_capacity(size_of_class(CLASS))
-}
-
-/// Takes what lies there, writes to it, and lays it down again if there is still a place. What is left in hand.
-fn use_once(shard: &Shard, contents: &Contents) -> Option<Vec<u8>> {
-    let mut vec = shard.large(CLASS).take()?;
+/// A new buffer, written to, in a place that is leased for it.
+fn filled(contents: &Contents) -> Arc<Shard> {
+    let shard = Arc::new(Shard::default());
+    let local = Local::of_model(&shard);
+    let mut vec = Vec::with_capacity(size_of_class(CLASS));
     contents.write(&vec);
-    match shard.large(CLASS).put(&mut vec) {
-        LargePut::Kept => None,
-        LargePut::Full | LargePut::NotLeased => Some(vec),
-    }
+    assert_eq!(local.put_large(CLASS, &mut vec), LargePut::NotLeased);
+    local.lease_large(CLASS);
+    assert_eq!(local.put_large(CLASS, &mut vec), LargePut::Kept);
+    shard
 }
 
-/// One buffer and three that want it: its owner, who lays it down again, a thief, and a trimmer, who also gives up the
-/// lease. It is in one place at the end, each use has seen those before, and the lease was given up at most once.
+/// The owner takes what lies there, writes to it, and lays it down again. Whether it had it.
+fn use_once(local: Local<'_>, contents: &Contents) -> bool {
+    let Some(mut vec) = local.large(CLASS).take() else { return false };
+    contents.write(&vec);
+    assert_eq!(local.put_large(CLASS, &mut vec), LargePut::Kept, "nobody else fills or gives up an empty place");
+    true
+}
+
+/// One buffer and three that want it: its owner, who lays it down again and in the end gives up the lease of an empty
+/// place, a thief, and a trimmer. It is in one place at the end, and each use has seen those before.
 #[test]
 fn a_large_buffer_has_one_owner() {
     check(Some(3), || {
-        let shard = Arc::new(Shard::default());
         let contents = Contents::default();
-        let mut vec = buffer();
-        contents.write(&vec);
-        assert_eq!(shard.large(CLASS).put_with_lease(&mut vec), LargePut::Kept);
+        let shard = filled(&contents);
         let owner = {
             let (shard, contents) = (Arc::clone(&shard), contents.clone());
-            spawn(move || [use_once(&shard, &contents), use_once(&shard, &contents)])
+            spawn(move || {
+                let local = Local::of_model(&shard);
+                use_once(local, &contents);
+                use_once(local, &contents);
+                local.release_large(CLASS)
+            })
         };
         let thief = {
             let (shard, contents) = (Arc::clone(&shard), contents.clone());
@@ -46,30 +54,26 @@ fn a_large_buffer_has_one_owner() {
             spawn(move || {
                 let untouched = !shard.large(CLASS).was_touched();
                 let taken = if untouched { shard.large(CLASS).take() } else { None };
-                let taken = taken.inspect(|vec| contents.write(vec));
-                (taken, shard.large(CLASS).release())
+                taken.inspect(|vec| contents.write(vec))
             })
         };
-        let kept = owner.join().unwrap().into_iter().flatten().count();
+        let released = owner.join().unwrap();
         let stolen = thief.join().unwrap().is_some();
-        let (trimmed, released) = trimmer.join().unwrap();
-        let left = shard.large(CLASS).take();
-        let holders = kept + usize::from(stolen) + usize::from(trimmed.is_some()) + usize::from(left.is_some());
-        assert_eq!(holders, 1, "one buffer, one place");
-        assert!(!(released && left.is_some()), "a place without a lease holds nothing");
-        assert_eq!(shard.large(CLASS).release(), !released, "a lease ends once");
+        let trimmed = trimmer.join().unwrap().is_some();
+        let left = shard.large(CLASS).take().is_some();
+        assert_eq!(u32::from(stolen) + u32::from(trimmed) + u32::from(left), 1, "one buffer, one place");
+        assert!(!(released && left), "a place without a lease holds nothing");
+        assert_eq!(Local::of_model(&shard).release_large(CLASS), !released, "a lease ends once");
     });
 }
 
-/// The same for two threads through all interleavings: an owner who lays down a second buffer, and a thief.
+/// Two threads through all interleavings: an owner who lays down a second buffer once the first is gone, and a thief
+/// of both.
 #[test]
 fn a_large_buffer_is_taken_once() {
     check(None, || {
-        let shard = Arc::new(Shard::default());
         let contents = Contents::default();
-        let mut vec = buffer();
-        contents.write(&vec);
-        assert_eq!(shard.large(CLASS).put_with_lease(&mut vec), LargePut::Kept);
+        let shard = filled(&contents);
         let thief = {
             let (shard, contents) = (Arc::clone(&shard), contents.clone());
             spawn(move || {
@@ -78,13 +82,13 @@ fn a_large_buffer_is_taken_once() {
             })
         };
         let owner = {
-            let shard = Arc::clone(&shard);
+            let (shard, contents) = (Arc::clone(&shard), contents.clone());
             spawn(move || {
-                let kept = use_once(&shard, &contents).is_some();
-                let mut second = buffer();
+                let local = Local::of_model(&shard);
+                use_once(local, &contents);
+                let mut second = Vec::with_capacity(size_of_class(CLASS));
                 contents.write(&second);
-                let full = shard.large(CLASS).put(&mut second) != LargePut::Kept;
-                usize::from(kept) + usize::from(full)
+                usize::from(local.put_large(CLASS, &mut second) != LargePut::Kept)
             })
         };
         let (stolen, kept) = (thief.join().unwrap(), owner.join().unwrap());

@@ -197,6 +197,13 @@ impl<'p> Local<'p> {
         Local { shard, not_send: PhantomData }
     }
 
+    /// For models of parts: the one thread of the model that calls this is the owner from then on.
+    #[cfg(pool_loom)]
+    pub(crate) fn of_model(shard: &'p Shard) -> Local<'p> {
+        // SAFETY: the shard is of no pool.
+        unsafe { Local::new(shard) }
+    }
+
     #[inline]
     pub(crate) fn pop(self, class: usize) -> Option<Vec<u8>> {
         // SAFETY: `self` is the proof of ownership.
@@ -209,9 +216,9 @@ impl<'p> Local<'p> {
     }
 
     #[inline]
-    pub(crate) fn push(self, class: usize, vec: &mut Vec<u8>) -> bool {
+    pub(crate) fn push(self, vec: &mut Vec<u8>) -> bool {
         // SAFETY: `self` is the proof of ownership.
-        unsafe { self.shard.cache.push(class, vec) }
+        unsafe { self.shard.cache.push(vec) }
     }
 
     pub(crate) fn take_cold(self, class: usize, count: usize) -> Batch {

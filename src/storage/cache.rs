@@ -10,7 +10,7 @@
 //!   the capacity. So the budget holds at every instant without a look at it.
 
 use super::slot::Slot;
-use crate::class::size_of_class;
+use crate::class::{class_of_capacity, size_of_class};
 use crate::storage::Batch;
 use crate::sync::{AtomicPtr, AtomicU32, Ordering};
 
@@ -130,22 +130,23 @@ impl Cache {
         Some(unsafe { stack.pop_at(class, top) })
     }
 
-    /// Lays the buffer of `vec` on the stack and leaves an empty `Vec`; not if no leased slot is free or its capacity is
-    /// not the class's size.
+    /// Lays the buffer of `vec` on the stack of the class whose size its capacity is, and leaves an empty `Vec`; not if
+    /// there is no such class or no leased slot is free.
     ///
     /// # Safety
     ///
     /// The caller is the owner.
     #[inline]
-    pub(super) unsafe fn push(&self, class: usize, vec: &mut Vec<u8>) -> bool {
-        let stack = &self.stacks[class];
+    pub(super) unsafe fn push(&self, vec: &mut Vec<u8>) -> bool {
+        // std promises only "at least" for a capacity, so the class is found by it, here and in release builds too.
+        let class = class_of_capacity(vec.capacity(), SMALL_CLASSES);
+        let Some(stack) = class.and_then(|class| self.stacks.get(class)) else { return false };
         let len = stack.len.load(Ordering::Relaxed);
         if len >= stack.leased.load(Ordering::Relaxed) {
             return false;
         }
-        let Some(slot) = Slot::take(vec, class) else { return false };
         // SAFETY: `len` is below the lease, as checked above.
-        unsafe { stack.slot(len) }.store(slot.into_ptr(), Ordering::Relaxed);
+        unsafe { stack.slot(len) }.store(Slot::of(vec).into_ptr(), Ordering::Relaxed);
         stack.len.store(len + 1, Ordering::Relaxed);
         true
     }

@@ -13,7 +13,7 @@ use crate::sync::{AtomicBool, AtomicPtr, Ordering};
 #[derive(Debug)]
 pub(crate) struct LargeSlot {
     class: u8,
-    /// Whether a buffer came or went since the last trim.
+    /// Whether a buffer was put here since the last trim.
     touched: AtomicBool,
     /// Null: not leased. `empty()`: leased. Else the buffer, and leased.
     word: AtomicPtr<u8>,
@@ -51,7 +51,6 @@ impl LargeSlot {
         // Acquire: pairs with the Release in `put`; what the last user wrote is visible. Model:
         // loom_tests::a_large_buffer_has_one_owner.
         self.word.compare_exchange(ptr, empty(), Ordering::Acquire, Ordering::Relaxed).ok()?;
-        self.touched.store(true, Ordering::Relaxed);
         // SAFETY: the exchange took the pointer out of the word, where only `put` puts one, from a Slot of this class;
         // whoever else read it fails its exchange. If the word left and came back between the load and the exchange,
         // then by way of `put` again, and the pointer stands for the Slot given there.
@@ -100,7 +99,7 @@ impl LargeSlot {
         is_empty
     }
 
-    /// Whether a buffer came or went since this was last asked.
+    /// Whether a buffer was put here since this was last asked; if not, what lies here has not been needed since.
     pub(crate) fn was_touched(&self) -> bool {
         // Two steps, as a trim at the same time as a put may take either for the first.
         let touched = self.touched.load(Ordering::Relaxed);

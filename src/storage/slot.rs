@@ -22,14 +22,17 @@ impl Slot {
     #[inline]
     pub(super) fn take(vec: &mut Vec<u8>, class: usize) -> Option<Slot> {
         // std promises only "at least" for a capacity, so this is checked in release builds too.
-        if vec.capacity() != size_of_class(class) {
-            return None;
-        }
+        if vec.capacity() == size_of_class(class) { Some(Slot::of(vec)) } else { None }
+    }
+
+    /// `take`, after the caller has found the class by the capacity: `into_vec` with any other is not sound.
+    #[inline]
+    pub(super) fn of(vec: &mut Vec<u8>) -> Slot {
         #[cfg(pool_loom)]
-        crate::loom_tests::ledger::laid_down(size_of_class(class));
+        crate::loom_tests::ledger::laid_down(vec.capacity());
         let mut vec = ManuallyDrop::new(mem::take(vec));
         // SAFETY: a Vec's pointer is never null.
-        Some(Slot(unsafe { NonNull::new_unchecked(vec.as_mut_ptr()) }))
+        Slot(unsafe { NonNull::new_unchecked(vec.as_mut_ptr()) })
     }
 
     /// The buffer again, empty.
