@@ -213,3 +213,106 @@ impl Drop for Cache {
         }
     }
 }
+
+#[cfg(all(test, not(pool_loom)))]
+mod tests {
+    use super::*;
+
+    const CLASS: usize = 3;
+
+    fn buffer() -> Vec<u8> {
+        vec![0; size_of_class(CLASS)]
+    }
+
+    /// A cache with `count` buffers in a lease of as many slots, and their addresses from the bottom up.
+    fn filled(count: usize) -> (Cache, Vec<*const u8>) {
+        let cache = Cache::default();
+        cache.set_leased(CLASS, count);
+        let push = |_| {
+            let mut vec = buffer();
+            let address = vec.as_ptr();
+            // SAFETY: nobody else has the cache.
+            assert!(unsafe { cache.push(&mut vec) });
+            assert_eq!(vec.capacity(), 0);
+            address
+        };
+        let addresses = (0..count).map(push).collect();
+        (cache, addresses)
+    }
+
+    fn addresses_of(mut batch: Batch) -> Vec<*const u8> {
+        let mut addresses: Vec<_> = std::iter::from_fn(|| batch.pop()).map(|vec| vec.as_ptr()).collect();
+        addresses.reverse();
+        addresses
+    }
+
+    #[test]
+    fn a_stack_takes_no_more_than_its_lease_and_only_its_class() {
+        let (cache, _) = filled(2);
+        let mut vec = buffer();
+        // SAFETY: nobody else has the cache.
+        unsafe {
+            assert!(!cache.push(&mut vec), "the lease is full");
+            cache.set_leased(CLASS, 3);
+            let mut odd = vec![0; size_of_class(CLASS) + 1];
+            assert!(!cache.push(&mut odd) && odd.len() == size_of_class(CLASS) + 1);
+            assert!(cache.push(&mut vec));
+        }
+        assert_eq!(cache.len(CLASS), 3);
+    }
+
+    #[test]
+    fn every_slot_of_every_stack_holds_a_buffer() {
+        let cache = Cache::default();
+        for class in 0..SMALL_CLASSES {
+            cache.set_leased(class, slots_max(class));
+            for _ in 0..slots_max(class) {
+                // SAFETY: nobody else has the cache.
+                assert!(unsafe { cache.push(&mut vec![1; size_of_class(class)]) });
+            }
+        }
+        for class in 0..SMALL_CLASSES {
+            // SAFETY: nobody else has the cache.
+            let mut vec = unsafe { cache.pop(class) }.expect("the stack is full");
+            vec.resize(size_of_class(class), 2);
+        }
+        // The rest is freed with the cache.
+    }
+
+    #[test]
+    fn pop_stops_at_the_mark_and_pop_below_it_moves_it() {
+        let (cache, addresses) = filled(3);
+        cache.begin_interval(CLASS);
+        // SAFETY: nobody else has the cache.
+        unsafe {
+            assert!(cache.pop(CLASS).is_none(), "all of it lies below the mark");
+            assert_eq!(cache.pop_below_mark(CLASS).map(|vec| vec.as_ptr()), Some(addresses[2]));
+            assert_eq!(cache.low(CLASS), 2);
+            assert!(cache.push(&mut buffer()));
+            assert!(cache.pop(CLASS).is_some() && cache.pop(CLASS).is_none());
+            assert!(cache.pop(SMALL_CLASSES).is_none(), "a class that has no stack");
+        }
+        assert_eq!((cache.len(CLASS), cache.leased(CLASS)), (2, 3));
+    }
+
+    #[test]
+    fn the_cold_end_leaves_first_and_the_rest_moves_down() {
+        let (cache, addresses) = filled(6);
+        cache.begin_interval(CLASS);
+        // SAFETY: nobody else has the cache.
+        unsafe {
+            assert_eq!(addresses_of(cache.take_cold(CLASS, 2)), addresses[..2]);
+            assert_eq!((cache.len(CLASS), cache.low(CLASS), cache.leased(CLASS)), (4, 4, 6));
+            assert_eq!(cache.pop_below_mark(CLASS).map(|vec| vec.as_ptr()), Some(addresses[5]));
+            assert_eq!(addresses_of(cache.take_cold(CLASS, 100)), addresses[2..5]);
+            assert_eq!(cache.take_cold(CLASS, 1).len(), 0);
+            assert!(cache.pop_below_mark(CLASS).is_none());
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "a lease covers what lies in a stack")]
+    fn a_lease_does_not_shrink_below_what_lies_there() {
+        filled(2).0.set_leased(CLASS, 1);
+    }
+}

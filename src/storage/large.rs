@@ -120,3 +120,64 @@ impl Drop for LargeSlot {
         drop(self.take());
     }
 }
+
+#[cfg(all(test, not(pool_loom)))]
+mod tests {
+    use super::*;
+    use crate::class::size_of_class;
+
+    fn buffer() -> Vec<u8> {
+        vec![0; size_of_class(SMALL_CLASSES)]
+    }
+
+    #[test]
+    fn a_place_is_leased_filled_emptied_and_given_up_in_this_order() {
+        let slot = LargeSlot::new(0);
+        let mut vec = buffer();
+        let address = vec.as_ptr();
+        // SAFETY: nobody else has the slot.
+        unsafe {
+            assert!(!slot.release(), "nothing is leased");
+            assert_eq!(slot.put(&mut vec), LargePut::NotLeased);
+            assert_eq!(vec.capacity(), size_of_class(SMALL_CLASSES), "a buffer that is refused stays");
+            slot.lease();
+            assert!(slot.take().is_none() && !slot.is_full());
+            assert_eq!(slot.put(&mut vec), LargePut::Kept);
+            assert!(vec.capacity() == 0 && slot.is_full() && !slot.release());
+            let mut second = buffer();
+            assert_eq!(slot.put(&mut second), LargePut::Full);
+            assert_eq!(second.capacity(), size_of_class(SMALL_CLASSES));
+        }
+        let mut taken = slot.take().expect("it is full");
+        assert_eq!((taken.as_ptr(), taken.capacity()), (address, size_of_class(SMALL_CLASSES)));
+        taken.resize(size_of_class(SMALL_CLASSES), 1);
+        assert!(slot.take().is_none());
+        // SAFETY: nobody else has the slot.
+        unsafe { assert!(slot.release() && !slot.release()) };
+    }
+
+    #[test]
+    fn a_buffer_of_another_size_is_refused() {
+        let slot = LargeSlot::new(1);
+        // SAFETY: nobody else has the slot.
+        unsafe {
+            slot.lease();
+            let mut vec = buffer();
+            assert_eq!(slot.put(&mut vec), LargePut::Full);
+            assert_eq!(vec.len(), size_of_class(SMALL_CLASSES));
+        }
+    }
+
+    #[test]
+    fn a_put_touches_and_a_full_slot_frees_its_buffer() {
+        let slot = LargeSlot::new(0);
+        // SAFETY: nobody else has the slot.
+        unsafe {
+            slot.lease();
+            assert!(!slot.was_touched());
+            assert_eq!(slot.put(&mut buffer()), LargePut::Kept);
+        }
+        assert!(slot.was_touched() && !slot.was_touched());
+        drop(slot);
+    }
+}
