@@ -64,6 +64,60 @@ use crate::usage::Mark;
 /// drop(pool);
 /// drop(buf);
 /// ```
+///
+/// A buffer that went back cannot be read, neither through the guard nor through a slice of it:
+///
+/// ```compile_fail,E0382
+/// let buf = bytebufferpool::get();
+/// drop(buf);
+/// assert!(buf.is_empty());
+/// ```
+///
+/// ```compile_fail,E0505
+/// let buf = bytebufferpool::get();
+/// let slice = buf.as_slice();
+/// drop(buf);
+/// assert!(slice.is_empty());
+/// ```
+///
+/// ```
+/// let buf = bytebufferpool::get();
+/// let slice = buf.as_slice();
+/// assert!(slice.is_empty());
+/// drop(buf);
+/// ```
+///
+/// A guard that borrows its pool goes to threads that end before the pool does, and is frozen only if the pool is a
+/// `static` or behind an `Arc`:
+///
+/// ```compile_fail,E0597
+/// use bytebufferpool::Pool;
+///
+/// let pool = Pool::new();
+/// let buf = pool.get();
+/// std::thread::spawn(move || drop(buf)).join().unwrap();
+/// ```
+///
+/// ```compile_fail,E0597
+/// use bytebufferpool::Pool;
+///
+/// let pool = Pool::new();
+/// let frozen = pool.get().freeze();
+/// ```
+///
+/// ```
+/// use bytebufferpool::Pool;
+///
+/// static POOL: Pool = Pool::new();
+/// let (buf, frozen) = (POOL.get(), POOL.get().freeze());
+/// std::thread::spawn(move || drop((buf, frozen))).join().unwrap();
+///
+/// let pool = Pool::new();
+/// let buf = pool.get();
+/// std::thread::scope(|scope| {
+///     scope.spawn(move || drop(buf));
+/// });
+/// ```
 #[must_use = "a buffer that is dropped at once was fetched for nothing; consider `prefill` to warm a pool up"]
 pub struct PooledBuf<P: AsRef<Pool> = &'static Pool> {
     /// Taken by whatever ends the guard. Not dropped by itself, which would cost a look at its capacity every time.
