@@ -174,6 +174,9 @@ impl<'p> Op<'p> {
     pub(crate) fn grow(self, vec: &mut Vec<u8>, additional: usize) -> Result<(), TryReserveError> {
         let needed = match vec.len().checked_add(additional) {
             Some(needed) if needed <= MAX_CLASS_SIZE => needed,
+            #[cfg(feature = "zeroize")]
+            _ => return crate::wipe::try_reserve(vec, additional),
+            #[cfg(not(feature = "zeroize"))]
             _ => return vec.try_reserve(additional),
         };
         let class = class_of(needed).max(self.pool.policy.load().jump_class());
@@ -700,10 +703,12 @@ fn extend_lease(local: Local<'_>, class: usize, slots: usize) {
 }
 
 /// Empties a buffer that comes back. In debug builds, overwrites its first `written` bytes, so that a use of stale bytes
-/// shows; not the untouched rest, which would commit pages.
+/// shows; not the untouched rest, which would commit pages. With the feature `zeroize`, wipes all of it instead.
 #[inline]
 pub(crate) fn scrub(vec: &mut Vec<u8>, written: usize) {
-    if cfg!(debug_assertions) {
+    #[cfg(feature = "zeroize")]
+    crate::wipe::wipe(vec);
+    if cfg!(debug_assertions) && !cfg!(feature = "zeroize") {
         // By slices, as `resize` goes byte by byte in the very builds that do this.
         const STALE: [u8; 4096] = [0xDB; 4096];
         let written = written.min(vec.capacity());

@@ -20,6 +20,8 @@ mod sync;
 #[cfg(test)]
 mod tests;
 mod usage;
+#[cfg(feature = "zeroize")]
+mod wipe;
 
 pub use buf::PooledBuf;
 pub use builder::{BuildError, Builder, Growth};

@@ -233,6 +233,9 @@ impl Pool {
     pub(crate) fn grow(&self, vec: &mut Vec<u8>, additional: usize) {
         if self.try_grow(vec, additional).is_err() {
             // Fails again, the way a `Vec` does.
+            #[cfg(feature = "zeroize")]
+            crate::wipe::fail_to_reserve(vec, additional);
+            #[cfg(not(feature = "zeroize"))]
             vec.reserve(additional);
         }
     }
