@@ -13,6 +13,7 @@
 use std::collections::TryReserveError;
 use std::time::{Duration, Instant};
 
+use crate::announce::{Calibration, announce};
 use crate::books::{Books, Counter, Reason};
 use crate::budget::Budget;
 use crate::builder::{Config, Growth};
@@ -310,19 +311,24 @@ impl<'p> Op<'p> {
 
     fn take_window(self, anyway: bool) {
         let books = self.books();
-        self.core.calibrator.take_window(books, anyway, |window| self.learn(window));
+        let mut learnt = None;
+        self.core.calibrator.take_window(books, anyway, |window| learnt = self.learn(window));
         self.follow_policy();
         self.pass_interval_if_due();
+        if let (Some(calibration), Some(_)) = (learnt, self.local) {
+            announce(self.pool, self.core.config.on_calibration, &calibration);
+        }
     }
 
-    fn learn(self, window: &Window) {
+    fn learn(self, window: &Window) -> Option<Calibration> {
         let before = self.pool.policy.load().sizes();
-        let Some(sizes) = calibrate(window, &self.core.config.limits, before) else { return };
+        let sizes = calibrate(window, &self.core.config.limits, before)?;
         self.pool.policy.set_sizes(sizes, jump_class(&self.core.config, sizes));
         self.pool.renew_stamp();
         for class in sizes.max_class + 1..CLASSES {
             self.purge_class(class);
         }
+        Some(Calibration::new(self.core.calibrator.calibrations() + 1, before, sizes))
     }
 
     fn books(self) -> impl Iterator<Item = &'p Books> + Clone {

@@ -1,5 +1,6 @@
 //! A pool of byte buffers that learns its sizes.
 
+mod announce;
 mod books;
 mod budget;
 mod buf;
@@ -23,6 +24,7 @@ mod usage;
 #[cfg(feature = "zeroize")]
 mod wipe;
 
+pub use announce::Calibration;
 pub use buf::PooledBuf;
 pub use builder::{BuildError, Builder, Growth};
 pub use calibration::DefaultSize;
