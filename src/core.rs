@@ -11,6 +11,7 @@
 //! for want of budget, every lease that covers nothing is given up.
 
 use std::collections::TryReserveError;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::announce::{Calibration, announce};
@@ -34,7 +35,6 @@ use crate::usage::Use;
 #[derive(Debug)]
 pub(crate) struct Core {
     config: Config,
-    budget: Budget,
     depot: Depot,
     calibrator: Calibrator,
     clock: Clock,
@@ -42,6 +42,8 @@ pub(crate) struct Core {
     large_leased_bytes: AtomicUsize,
     /// The books of threads that have no shard any more, written by all of them.
     orphans: Books,
+    /// Last, as fields are dropped in order: buffers are freed before a common budget has their bytes again.
+    budget: Budget,
 }
 
 /// One operation: a pool's parts, and the shard of the thread that operates.
@@ -55,15 +57,15 @@ pub(crate) struct Op<'p> {
 }
 
 impl Core {
-    pub(crate) fn new(config: &Config) -> Core {
+    pub(crate) fn new(config: &Config, shared_budget: Option<Arc<Budget>>) -> Core {
         Core {
             config: *config,
-            budget: Budget::new(config.retained_bytes_max),
             depot: Depot::new(),
             calibrator: Calibrator::new(config.calibrate_calls_threshold),
             clock: Clock::new(config.trim_interval),
             large_leased_bytes: AtomicUsize::new(0),
             orphans: Books::default(),
+            budget: Budget::within(config.retained_bytes_max, shared_budget),
         }
     }
 }
@@ -671,10 +673,15 @@ pub(crate) fn stats(shared: Option<&Shared<Core>>, policy: Policy) -> Stats {
         let cached: usize = shards.iter().map(|shard| shard.retained(class)).sum();
         row.retained = (cached + core.depot.shelf(class).len()) as u64;
     }
-    bound_retained(&mut stats.classes, core.budget.bytes_max());
+    bound_stats(&mut stats, core.budget.bytes_max());
+    stats
+}
+
+/// Sums up what lies idle, but no more than a budget of `bytes_max` allows.
+pub(crate) fn bound_stats(stats: &mut Stats, bytes_max: usize) {
+    bound_retained(&mut stats.classes, bytes_max);
     stats.retained_buffers = stats.classes.iter().map(|class| class.retained).sum();
     stats.retained_bytes = stats.classes.iter().map(retained_bytes).sum();
-    stats
 }
 
 fn books<'p>(core: &'p Core, shards: &'p Shards) -> impl Iterator<Item = &'p Books> + Clone {

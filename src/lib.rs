@@ -15,6 +15,7 @@ mod depot;
 mod locked;
 mod policy;
 mod pool;
+mod registry;
 mod stats;
 mod storage;
 mod sync;
@@ -30,6 +31,7 @@ pub use builder::{BuildError, Builder, Growth};
 pub use calibration::DefaultSize;
 pub use class::{CLASSES, MAX_CLASS_SIZE, MIN_CLASS_SIZE};
 pub use pool::Pool;
+pub use registry::{Registry, UnknownPool};
 pub use stats::{ClassStats, Dropped, Stats};
 
 static GLOBAL: Pool = Pool::new();

@@ -10,6 +10,7 @@ use std::mem;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 
+use crate::budget::Budget;
 use crate::buf::PooledBuf;
 use crate::builder::{Builder, Config};
 use crate::class::{MAX_CLASS_SIZE, class_of, class_of_capacity};
@@ -28,6 +29,8 @@ pub struct Pool {
     anchor: Anchor<Core>,
     pub(crate) policy: PolicyCell,
     config: Config,
+    /// Of the registry that made the pool, if it has one.
+    shared_budget: Option<Arc<Budget>>,
 }
 
 impl UnwindSafe for Pool {}
@@ -47,8 +50,14 @@ impl Pool {
 
     const_unless_loom! {
         pub(crate) const fn with_config(config: Config) -> Pool {
-            Pool { anchor: Anchor::new(), policy: PolicyCell::new(config.initial), config }
+            Pool { anchor: Anchor::new(), policy: PolicyCell::new(config.initial), config, shared_budget: None }
         }
+    }
+
+    /// What lies idle is charged to `budget` too. To be called before the first operation.
+    pub(crate) fn share_budget(&mut self, budget: Arc<Budget>) {
+        debug_assert!(self.anchor.get_shared().is_none());
+        self.shared_budget = Some(budget);
     }
 
     /// An empty buffer with at least [`default_size`](Pool::default_size) bytes of room.
@@ -150,7 +159,7 @@ impl Pool {
     }
 
     pub(crate) fn op(&self) -> Op<'_> {
-        let shared = self.anchor.shared(|| Core::new(&self.config));
+        let shared = self.anchor.shared(|| Core::new(&self.config, self.shared_budget.clone()));
         match self.anchor.local(self.anchor.stamp()) {
             Some(local) => Op::new(self, shared, Some(local)),
             None => {
