@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::Pool;
+use crate::announce::{Calibration, Hook};
 use crate::calibration::{DefaultSize, Limits, Sizes};
 use crate::class::{MAX_CLASS_SIZE, MIN_CLASS_SIZE, class_of};
 use crate::sync::const_unless_loom;
@@ -56,6 +57,7 @@ pub struct Builder {
     retained_bytes_max: usize,
     thread_cache_bytes_max: usize,
     trim_interval: Duration,
+    on_calibration: Hook,
 }
 
 impl Builder {
@@ -73,6 +75,7 @@ impl Builder {
             retained_bytes_max: RETAINED_BYTES_MAX,
             thread_cache_bytes_max: THREAD_CACHE_BYTES_MAX,
             trim_interval: TRIM_INTERVAL,
+            on_calibration: Hook::NONE,
         }
     }
 
@@ -283,6 +286,54 @@ impl Builder {
         self
     }
 
+    /// Called after each calibration, with the pool and what it has learnt; to log it, say. Default: nothing is called.
+    ///
+    /// It runs on the thread whose use made the pool calibrate, as a rule within the drop of a guard, so it should be
+    /// short. It may use this pool or others; a calibration that this brings about is not announced on the same thread
+    /// ([`Calibration::number`] then shows a gap). No lock is held. Its panic is caught, and dropped. A calibration that
+    /// falls to a dying thread, after the pool's own thread-local destructor, is not announced either.
+    ///
+    /// A callback that captures something is made `'static` by `Box::leak`, once for as many pools as you like. With
+    /// the feature `tracing` a calibration is also an event of the level debug, target `bytebufferpool`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bytebufferpool::{Calibration, Pool};
+    ///
+    /// static LINES: Pool = Pool::builder().on_calibration(&tell).build();
+    ///
+    /// fn tell(_: &Pool, learnt: &Calibration) {
+    ///     eprintln!("lines: the default is {} bytes now, and was {}", learnt.default_size, learnt.default_size_before);
+    /// }
+    ///
+    /// LINES.get().resize(1000, b' ');
+    /// LINES.calibrate();
+    /// assert_eq!(LINES.default_size(), 1024);
+    /// ```
+    ///
+    /// One that captures:
+    ///
+    /// ```
+    /// use bytebufferpool::{Calibration, Pool};
+    /// use std::sync::mpsc;
+    ///
+    /// let (sender, calibrations) = mpsc::channel();
+    /// let send = Box::leak(Box::new(move |_: &Pool, learnt: &Calibration| {
+    ///     let _ = sender.send(*learnt);
+    /// }));
+    /// let pool = Pool::builder().on_calibration(send).build();
+    /// pool.get().resize(1000, b' ');
+    /// pool.calibrate();
+    /// let first = calibrations.recv()?;
+    /// assert_eq!((first.number, first.default_size), (1, 1024));
+    /// # Ok::<(), mpsc::RecvError>(())
+    /// ```
+    pub const fn on_calibration(mut self, callback: &'static (dyn Fn(&Pool, &Calibration) + Send + Sync)) -> Builder {
+        self.on_calibration = Hook::new(callback);
+        self
+    }
+
     const_unless_loom! {
         /// The pool.
         ///
@@ -389,6 +440,7 @@ impl Builder {
             retained_bytes_max: self.retained_bytes_max,
             thread_cache_bytes_max: self.thread_cache_bytes_max,
             trim_interval: self.trim_interval,
+            on_calibration: self.on_calibration,
         }
     }
 }
@@ -451,6 +503,7 @@ pub(crate) struct Config {
     pub(crate) retained_bytes_max: usize,
     pub(crate) thread_cache_bytes_max: usize,
     pub(crate) trim_interval: Duration,
+    pub(crate) on_calibration: Hook,
 }
 
 impl Config {

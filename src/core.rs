@@ -11,8 +11,10 @@
 //! for want of budget, every lease that covers nothing is given up.
 
 use std::collections::TryReserveError;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::announce::{Calibration, announce};
 use crate::books::{Books, Counter, Reason};
 use crate::budget::Budget;
 use crate::builder::{Config, Growth};
@@ -33,12 +35,13 @@ use crate::usage::Use;
 #[derive(Debug)]
 pub(crate) struct Core {
     config: Config,
-    budget: Budget,
     depot: Depot,
     calibrator: Calibrator,
     clock: Clock,
     /// The books of threads that have no shard any more, written by all of them.
     orphans: Books,
+    /// Last, as fields are dropped in order: buffers are freed before a common budget has their bytes again.
+    budget: Budget,
 }
 
 /// One operation: a pool's parts, and the shard of the thread that operates.
@@ -52,14 +55,14 @@ pub(crate) struct Op<'p> {
 }
 
 impl Core {
-    pub(crate) fn new(config: &Config) -> Core {
+    pub(crate) fn new(config: &Config, shared_budget: Option<Arc<Budget>>) -> Core {
         Core {
             config: *config,
-            budget: Budget::new(config.retained_bytes_max),
             depot: Depot::new(),
             calibrator: Calibrator::new(config.calibrate_calls_threshold),
             clock: Clock::new(config.trim_interval),
             orphans: Books::default(),
+            budget: Budget::within(config.retained_bytes_max, shared_budget),
         }
     }
 }
@@ -189,6 +192,9 @@ impl<'p> Op<'p> {
     pub(crate) fn grow(self, vec: &mut Vec<u8>, additional: usize) -> Result<(), TryReserveError> {
         let needed = match vec.len().checked_add(additional) {
             Some(needed) if needed <= MAX_CLASS_SIZE => needed,
+            #[cfg(feature = "zeroize")]
+            _ => return crate::wipe::try_reserve(vec, additional),
+            #[cfg(not(feature = "zeroize"))]
             _ => return vec.try_reserve(additional),
         };
         let least = class_of(needed);
@@ -331,19 +337,24 @@ impl<'p> Op<'p> {
 
     fn take_window(self, anyway: bool) {
         let books = self.books();
-        self.core.calibrator.take_window(books, anyway, |window| self.learn(window));
+        let mut learnt = None;
+        self.core.calibrator.take_window(books, anyway, |window| learnt = self.learn(window));
         self.follow_policy();
         self.pass_interval_if_due();
+        if let (Some(calibration), Some(_)) = (learnt, self.local) {
+            announce(self.pool, self.core.config.on_calibration, &calibration);
+        }
     }
 
-    fn learn(self, window: &Window) {
+    fn learn(self, window: &Window) -> Option<Calibration> {
         let before = self.pool.policy.load().sizes();
-        let Some(sizes) = calibrate(window, &self.core.config.limits, before) else { return };
+        let sizes = calibrate(window, &self.core.config.limits, before)?;
         self.pool.policy.set_sizes(sizes, jump_class(&self.core.config, sizes));
         self.pool.renew_stamp();
         for class in sizes.max_class + 1..CLASSES {
             self.purge_class(class);
         }
+        Some(Calibration::new(self.core.calibrator.calibrations() + 1, before, sizes))
     }
 
     fn books(self) -> impl Iterator<Item = &'p Books> + Clone {
@@ -680,10 +691,15 @@ pub(crate) fn stats(shared: Option<&Shared<Core>>, policy: Policy) -> Stats {
         let cached: usize = shards.iter().map(|shard| shard.retained(class)).sum();
         row.retained = (cached + core.depot.shelf(class).len()) as u64;
     }
-    bound_retained(&mut stats.classes, core.budget.bytes_max());
+    bound_stats(&mut stats, core.budget.bytes_max());
+    stats
+}
+
+/// Sums up what lies idle, but no more than a budget of `bytes_max` allows.
+pub(crate) fn bound_stats(stats: &mut Stats, bytes_max: usize) {
+    bound_retained(&mut stats.classes, bytes_max);
     stats.retained_buffers = stats.classes.iter().map(|class| class.retained).sum();
     stats.retained_bytes = stats.classes.iter().map(retained_bytes).sum();
-    stats
 }
 
 fn books<'p>(core: &'p Core, shards: &'p Shards) -> impl Iterator<Item = &'p Books> + Clone {
@@ -718,10 +734,12 @@ fn extend_lease(local: Local<'_>, class: usize, slots: usize) {
 }
 
 /// Empties a buffer that comes back. In debug builds, overwrites its first `written` bytes, so that a use of stale bytes
-/// shows; not the untouched rest, which would commit pages.
+/// shows; not the untouched rest, which would commit pages. With the feature `zeroize`, wipes all of it instead.
 #[inline]
 pub(crate) fn scrub(vec: &mut Vec<u8>, written: usize) {
-    if cfg!(debug_assertions) {
+    #[cfg(feature = "zeroize")]
+    crate::wipe::wipe(vec);
+    if cfg!(debug_assertions) && !cfg!(feature = "zeroize") {
         // By slices, as `resize` goes byte by byte in the very builds that do this.
         const STALE: [u8; 4096] = [0xDB; 4096];
         let written = written.min(vec.capacity());

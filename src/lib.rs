@@ -24,6 +24,7 @@
 //! [`Pool`] for everything a pool does, [`Builder`] for what can be set, [`PooledBuf`] for what can be done with a
 //! buffer, [`Stats`] for what can be known.
 
+mod announce;
 mod books;
 mod budget;
 mod buf;
@@ -40,18 +41,23 @@ mod locked;
 mod loom_tests;
 mod policy;
 mod pool;
+mod registry;
 mod stats;
 mod storage;
 mod sync;
 #[cfg(all(test, not(pool_loom)))]
 mod tests;
 mod usage;
+#[cfg(feature = "zeroize")]
+mod wipe;
 
+pub use announce::Calibration;
 pub use buf::PooledBuf;
 pub use builder::{BuildError, Builder, Growth};
 pub use calibration::DefaultSize;
 pub use class::{CLASSES, MAX_CLASS_SIZE, MIN_CLASS_SIZE};
 pub use pool::Pool;
+pub use registry::{Registry, UnknownPool};
 pub use stats::{ClassStats, Dropped, Stats};
 
 #[cfg(not(pool_loom))]

@@ -10,6 +10,7 @@ use std::mem;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 
+use crate::budget::Budget;
 use crate::buf::PooledBuf;
 use crate::builder::{Builder, Config};
 use crate::class::{CLASSES, class_of_capacity, class_or_none};
@@ -50,6 +51,8 @@ pub struct Pool {
     pub(crate) anchor: Anchor<Core>,
     pub(crate) policy: PolicyCell,
     config: Config,
+    /// Of the registry that made the pool, if it has one.
+    shared_budget: Option<Arc<Budget>>,
 }
 
 impl UnwindSafe for Pool {}
@@ -81,8 +84,14 @@ impl Pool {
 
     const_unless_loom! {
         pub(crate) const fn with_config(config: Config) -> Pool {
-            Pool { anchor: Anchor::new(), policy: PolicyCell::new(config.initial), config }
+            Pool { anchor: Anchor::new(), policy: PolicyCell::new(config.initial), config, shared_budget: None }
         }
+    }
+
+    /// What lies idle is charged to `budget` too. To be called before the first operation.
+    pub(crate) fn share_budget(&mut self, budget: Arc<Budget>) {
+        debug_assert!(self.anchor.get_shared().is_none());
+        self.shared_budget = Some(budget);
     }
 
     /// An empty buffer with at least [`default_size`](Pool::default_size) bytes of room.
@@ -387,7 +396,7 @@ impl Pool {
     }
 
     pub(crate) fn op(&self) -> Op<'_> {
-        let shared = self.anchor.shared(|| Core::new(&self.config));
+        let shared = self.anchor.shared(|| Core::new(&self.config, self.shared_budget.clone()));
         match self.anchor.local(self.anchor.stamp()) {
             Some(local) => Op::new(self, shared, Some(local)),
             None => {
@@ -499,6 +508,9 @@ impl Pool {
     pub(crate) fn grow(&self, vec: &mut Vec<u8>, additional: usize) {
         if self.try_grow(vec, additional).is_err() {
             // Fails again, the way a `Vec` does.
+            #[cfg(feature = "zeroize")]
+            crate::wipe::fail_to_reserve(vec, additional);
+            #[cfg(not(feature = "zeroize"))]
             vec.reserve(additional);
         }
     }

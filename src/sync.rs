@@ -9,7 +9,14 @@
 mod imp {
     pub(crate) use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
     pub(crate) use loom::sync::{Mutex, MutexGuard};
-    pub(crate) use loom::thread_local;
+
+    /// loom's, which knows no `const` blocks.
+    macro_rules! of_loom {
+        ($(static $name:ident: $type:ty = const { $value:expr };)*) => {
+            loom::thread_local! { $(static $name: $type = $value;)* }
+        };
+    }
+    pub(crate) use of_loom as thread_local;
 
     pub(crate) use crate::loom_tests::stand_ins::{ArrayQueue, OnceBox};
 }

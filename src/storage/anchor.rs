@@ -347,16 +347,14 @@ impl Here {
     };
 }
 
-#[cfg(not(pool_loom))]
 thread_local! {
     static HERE: Here = const { Here::NEW };
-    static EXIT: Exit = const { Exit };
 }
 
 // loom destroys all thread-locals at once, and its `join` does not wait for that: threads of models call `end_thread`.
-#[cfg(pool_loom)]
+#[cfg(not(pool_loom))]
 thread_local! {
-    static HERE: Here = Here::NEW;
+    static EXIT: Exit = const { Exit };
 }
 
 /// This thread's index; `None` once its destructor has run.

@@ -103,6 +103,7 @@ impl Setup {
             retained_bytes_max: self.retained_bytes_max,
             thread_cache_bytes_max: self.thread_cache_bytes_max,
             trim_interval: NEVER,
+            on_calibration: crate::announce::Hook::NONE,
         })
     }
 }
