@@ -12,7 +12,9 @@ use crate::class::CLASSES;
 use crate::sync::{AtomicU64, Ordering};
 use crate::usage::Use;
 
-/// A counter with one writer.
+/// A counter with one writer. Relaxed throughout: whoever needs another thread's figures exactly has waited for that
+/// thread, or, to calibrate, has acquired its calls with the merged count (`Calibrator::add`). Model:
+/// loom_tests::calibration::two_threads_past_the_threshold_take_one_window.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 

@@ -60,7 +60,7 @@ impl Calibrator {
 
     /// Takes the window if a class of it is past the threshold; or if `anyway`.
     ///
-    /// Model: loom_tests::two_threads_past_the_threshold_take_one_window.
+    /// Model: loom_tests::calibration::two_threads_past_the_threshold_take_one_window.
     pub(crate) fn take_window<'a>(
         &self,
         books: impl Iterator<Item = &'a Books> + Clone,
@@ -78,7 +78,7 @@ impl Calibrator {
         for merged in &self.merged {
             // Before the counters are read: calls merged after this may be counted twice, never missed, and a count
             // that is too high only makes somebody look.
-            // Release: pairs with the Acquire in `add`, as a store cuts off the releases before it. Model: see there.
+            // A swap, as a store would cut off what others released; orderings and model: see `add`.
             merged.swap(0, Ordering::AcqRel);
         }
         let mut window = Window::default();

@@ -16,7 +16,9 @@ pub(crate) struct Depot {
 #[derive(Debug)]
 pub(crate) struct Shelf {
     queues: [OnceBox<ArrayQueue<Batch>>; QUEUES],
-    /// Buffers on the shelf; counted up before they are there, and down after they have left.
+    /// Buffers on the shelf; counted up before they are there, and down after they have left. Relaxed, as is `low`: no
+    /// memory hangs on them, a batch and what is in it are published by the queue. Model: loom_tests::hand_over::
+    /// a_batch_publishes_what_its_buffers_hold.
     buffers: AtomicUsize,
     /// The fewest buffers since the trim interval began.
     low: AtomicUsize,

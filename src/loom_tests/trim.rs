@@ -48,14 +48,14 @@ fn trim_beside_get_and_put_of_small_buffers() {
 
 #[test]
 fn trim_beside_get_and_put_of_large_buffers() {
-    beside_use(256, 2, |pool| {
+    beside_use(256, 1, |pool| {
         pool.trim();
     });
 }
 
 #[test]
 fn purge_beside_get_and_put_of_large_buffers() {
-    beside_use(256, 2, |pool| {
+    beside_use(256, 1, |pool| {
         pool.purge();
     });
 }

@@ -45,7 +45,7 @@ pub(crate) struct Shared<T> {
 pub(crate) struct Anchor<T: Tenant> {
     /// `NOT_REGISTERED`, or a number that no pool had before.
     stamp: AtomicU64,
-    /// The place in the registry; written under its lock.
+    /// The place in the registry; read and written under its lock, and so Relaxed.
     place: AtomicUsize,
     shared: OnceBox<Shared<T>>,
 }
@@ -120,7 +120,7 @@ impl<T: Tenant> Anchor<T> {
     pub(crate) fn attach<'p>(&'p self, shared: &'p Shared<T>, tag: impl Fn() -> usize) -> Option<Local<'p>> {
         let index = my_index()?;
         // Acquire: pairs with the Release in `renew`; what changed before the stamp did is seen after this. Model:
-        // loom_tests::a_thread_that_sees_the_stamp_sees_the_policy.
+        // loom_tests::stamp::a_thread_that_sees_the_stamp_sees_the_policy.
         let mut stamp = Stamp(self.stamp.load(Ordering::Acquire));
         if stamp.0 == NOT_REGISTERED {
             stamp = self.register(shared, tag);
@@ -172,7 +172,7 @@ impl<T: Tenant> Anchor<T> {
         let memo_entry = self.place.load(Ordering::Relaxed) % MEMO_LEN;
         let number = (registry.stamps << MEMO_BITS) | memo_entry as u64;
         let stamp = Stamp((number << TAG_BITS) | (tag() as u64 % (1 << TAG_BITS)));
-        // Release: pairs with the Acquire in `attach`.
+        // Release: pairs with the Acquire in `attach`. Model: see there.
         self.stamp.store(stamp.0, Ordering::Release);
         stamp
     }
@@ -182,7 +182,7 @@ impl<T: Tenant> Drop for Anchor<T> {
     fn drop(&mut self) {
         if self.stamp.load(Ordering::Relaxed) != NOT_REGISTERED {
             // Waits for threads that are handing back to this pool; none begins after it. Model:
-            // loom_tests::a_thread_ends_while_its_pool_is_dropped.
+            // loom_tests::thread_end::a_thread_ends_while_its_pool_is_dropped.
             with_registry(|registry| registry.deregister(self.place.load(Ordering::Relaxed)));
         }
     }

@@ -45,7 +45,9 @@ pub(super) struct Cache {
     stacks: [Stack; SMALL_CLASSES],
 }
 
-/// Written by the owner of the cache alone. The fields are atomic because `stats` of another thread reads lengths.
+/// Written by the owner of the cache alone. The fields are atomic because `stats` of another thread reads lengths, and
+/// all Relaxed: a cache changes its owner together with a thread index, under the registry's lock, which orders them.
+/// Model: loom_tests::thread_end::a_shard_passes_to_the_next_thread_of_its_index.
 #[derive(Debug)]
 #[repr(C)]
 struct Stack {

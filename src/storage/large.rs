@@ -44,12 +44,13 @@ impl LargeSlot {
     /// Takes the buffer; the place stays leased. One locked instruction, none if there is no buffer.
     #[inline]
     pub(crate) fn take(&self) -> Option<Vec<u8>> {
+        // Relaxed: only a guess, which the exchange checks.
         let ptr = self.word.load(Ordering::Relaxed);
         if ptr.is_null() || ptr == empty() {
             return None;
         }
         // Acquire: pairs with the Release in `put`; what the last user wrote is visible. Model:
-        // loom_tests::a_large_buffer_has_one_owner.
+        // loom_tests::large::a_large_buffer_has_one_owner.
         self.word.compare_exchange(ptr, empty(), Ordering::Acquire, Ordering::Relaxed).ok()?;
         // SAFETY: the exchange took the pointer out of the word, where only `put` puts one, from a Slot of this class;
         // whoever else read it fails its exchange. If the word left and came back between the load and the exchange,
@@ -64,6 +65,8 @@ impl LargeSlot {
     /// The caller is the owner.
     #[inline]
     pub(super) unsafe fn put(&self, vec: &mut Vec<u8>) -> LargePut {
+        // Relaxed: nothing comes out here, and what is empty stays so until the owner, the caller, fills it. Model:
+        // loom_tests::large::a_large_buffer_is_taken_once.
         let found = self.word.load(Ordering::Relaxed);
         if found != empty() {
             return if found.is_null() { LargePut::NotLeased } else { LargePut::Full };
@@ -71,7 +74,8 @@ impl LargeSlot {
         let Some(slot) = Slot::take(vec, usize::from(self.class)) else { return LargePut::Full };
         self.touched.store(true, Ordering::Relaxed);
         // An empty place changes by the owner's hand only, so no buffer can be written over here.
-        // Release: pairs with the Acquire in `take`. Model: loom_tests::a_large_buffer_has_one_owner.
+        // Release: pairs with the Acquire in `take`. Model: loom_tests::large::
+        // a_large_buffer_has_one_owner.
         self.word.store(slot.into_ptr(), Ordering::Release);
         LargePut::Kept
     }
@@ -82,6 +86,7 @@ impl LargeSlot {
     ///
     /// The caller is the owner.
     pub(super) unsafe fn lease(&self) {
+        // Relaxed: no memory passes. Model: loom_tests::large::a_large_buffer_has_one_owner.
         assert!(self.word.load(Ordering::Relaxed).is_null(), "a place that is not leased");
         self.word.store(empty(), Ordering::Relaxed);
     }
@@ -92,6 +97,7 @@ impl LargeSlot {
     ///
     /// The caller is the owner.
     pub(super) unsafe fn release(&self) -> bool {
+        // Relaxed: as in `lease`.
         let is_empty = self.word.load(Ordering::Relaxed) == empty();
         if is_empty {
             self.word.store(std::ptr::null_mut(), Ordering::Relaxed);
@@ -101,7 +107,8 @@ impl LargeSlot {
 
     /// Whether a buffer was put here since this was last asked; if not, what lies here has not been needed since.
     pub(crate) fn was_touched(&self) -> bool {
-        // Two steps, as a trim at the same time as a put may take either for the first.
+        // Two steps, as a trim at the same time as a put may take either for the first. Relaxed: a hint, on which no
+        // memory hangs. Model: loom_tests::trim::trim_beside_get_and_put_of_large_buffers.
         let touched = self.touched.load(Ordering::Relaxed);
         if touched {
             self.touched.store(false, Ordering::Relaxed);
