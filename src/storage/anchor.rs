@@ -340,15 +340,10 @@ const _: () = assert!(NOT_REGISTERED < 1 << (MEMO_BITS + TAG_BITS));
 const NO_INDEX: usize = usize::MAX;
 const DEAD: usize = usize::MAX - 1;
 
-impl Here {
-    const NEW: Here = Here {
-        index: Cell::new(NO_INDEX),
-        memo: [const { Memo { stamp: Cell::new(0), shard: Cell::new(NonNull::dangling()) } }; MEMO_LEN],
-    };
-}
-
 thread_local! {
-    static HERE: Here = const { Here::NEW };
+    static HERE: Here = const {
+        Here { index: Cell::new(NO_INDEX), memo: [const { Memo { stamp: Cell::new(0), shard: Cell::new(NonNull::dangling()) } }; MEMO_LEN] }
+    };
 }
 
 // loom destroys all thread-locals at once, and its `join` does not wait for that: threads of models call `end_thread`.
