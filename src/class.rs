@@ -84,7 +84,7 @@ mod tests {
         for len in (0..=65_600).chain(edges).chain([usize::MAX - 1, usize::MAX]) {
             let class = class_of(len);
             assert_eq!(class, class_by_search(len), "length {len}");
-            let fits = 1 <= len && len <= MAX_CLASS_SIZE;
+            let fits = (1..=MAX_CLASS_SIZE).contains(&len);
             assert!(if fits { class_or_none(len) == class } else { class_or_none(len) >= CLASSES }, "length {len}");
             assert!(len > MAX_CLASS_SIZE || size_of_class(class) >= len, "length {len}");
             assert!(class == 0 || size_of_class(class - 1) < len, "length {len}");
