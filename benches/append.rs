@@ -1,6 +1,8 @@
 //! What does writing cost? A log line in ten pieces, one short write, many tiny ones, and `write!`.
 //!
 //! `cargo bench --bench append`; the figures beside a hand-reused `Vec` are the distance to the limit.
+// criterion's macros make public functions.
+#![allow(missing_docs)]
 
 use std::hint::black_box;
 

@@ -2,6 +2,8 @@
 //!
 //! `cargo bench --bench calibration`: first a table of the shift (uses until the pool has settled, growths per use before
 //! and after), then the time of one calibration, and of a use before and after the shift.
+// criterion's macros make public functions.
+#![allow(missing_docs)]
 
 use std::hint::black_box;
 

@@ -1,6 +1,8 @@
 //! What does a frozen buffer cost, with none, one and many in flight?
 //!
 //! `cargo bench --bench freeze`: a message of 1000 B, frozen, the newest few held; beside a guard that is held as it is.
+// criterion's macros make public functions.
+#![allow(missing_docs)]
 
 use std::collections::VecDeque;
 use std::hint::black_box;

@@ -1,6 +1,8 @@
 //! What does it cost when buffers are filled on one thread and dropped on another?
 //!
 //! `cargo bench --bench hand_over`: 1 -> 1, 2 -> 1 and 1 -> 2 threads, one message per element.
+// criterion's macros make public functions.
+#![allow(missing_docs)]
 
 use std::hint::black_box;
 use std::sync::{Mutex, mpsc};

@@ -2,6 +2,8 @@
 //!
 //! `cargo bench --bench large`: beside a reused `Vec` (the limit) and a fresh one (what is saved). The ratio to the fresh
 //! one depends on /sys/kernel/mm/transparent_hugepage/enabled.
+// criterion's macros make public functions.
+#![allow(missing_docs)]
 
 use std::hint::black_box;
 

@@ -1,6 +1,8 @@
 //! What does a heavy tail cost, in time and in memory? Idle bytes are printed beside each time.
 //!
 //! `cargo bench --bench mix`
+// criterion's macros make public functions.
+#![allow(missing_docs)]
 
 use std::hint::black_box;
 

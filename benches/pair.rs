@@ -1,6 +1,8 @@
 //! What does one use cost when nothing is written? get + drop at every class, and with two pools in turn.
 //!
 //! `cargo bench --bench pair`
+// criterion's macros make public functions.
+#![allow(missing_docs)]
 
 use std::hint::black_box;
 use std::sync::Arc;

@@ -2,6 +2,8 @@
 //!
 //! `cargo bench --bench parallel`: time per log line of all threads together; more threads than processors are
 //! oversubscribed on purpose.
+// criterion's macros make public functions.
+#![allow(missing_docs)]
 
 use std::hint::black_box;
 use std::sync::Barrier;

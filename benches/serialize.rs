@@ -1,6 +1,8 @@
 //! What remains of the pool's cost in real work? serde_json documents and a log formatter.
 //!
 //! `cargo bench --bench serialize`
+// criterion's macros make public functions.
+#![allow(missing_docs)]
 
 use std::hint::black_box;
 

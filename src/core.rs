@@ -7,7 +7,7 @@
 //! and only when the budget has nothing left is the buffer freed. A buffer above 32 KiB lies in its thread's large slot,
 //! where others can take it, or in the depot.
 //!
-//! On one thread this keeps and finds exactly what the plain locked pool does (`model.rs`): before a buffer is freed
+//! On one thread this keeps and finds exactly what the plain locked pool does (`locked.rs`): before a buffer is freed
 //! for want of budget, every lease that covers nothing is given up.
 
 use std::collections::TryReserveError;
