@@ -7,9 +7,12 @@ use crate::Pool;
 use crate::announce::{Calibration, Hook};
 use crate::calibration::{DefaultSize, Limits, Sizes};
 use crate::class::{MAX_CLASS_SIZE, MIN_CLASS_SIZE, class_of};
+#[cfg(feature = "serde")]
+use crate::serde::Written;
 
 /// How far a guard's buffer jumps when what is written to it no longer fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(::serde::Serialize, ::serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Growth {
     /// To the smallest size class that holds what is written. Spends the least memory on buffers in use.
@@ -31,6 +34,19 @@ pub enum Growth {
 ///
 /// static RESPONSES: Pool = Pool::builder().max_percentile(0.99).retained_bytes_max(16 << 20).build();
 /// assert_eq!(RESPONSES.default_size(), 64);
+/// ```
+///
+/// With the feature `serde` it is read from a configuration file. What is left out has its default, an unknown field is
+/// an error, and values are judged when the pool is built:
+///
+#[cfg_attr(not(feature = "serde"), doc = "```ignore")]
+#[cfg_attr(feature = "serde", doc = "```")]
+/// use bytebufferpool::Builder;
+///
+/// let written = r#"{ "default_policy": { "percentile": 0.9 }, "max_size_limit": 1048576, "trim_interval_seconds": 0.5 }"#;
+/// let builder: Builder = serde_json::from_str(written)?;
+/// assert_eq!(builder.try_build()?.max_size(), 1 << 20);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// A bad value in a `static` does not compile:
@@ -250,6 +266,43 @@ impl Builder {
         match self.check() {
             Ok(config) => Ok(Pool::with_config(config)),
             Err(error) => Err(error),
+        }
+    }
+
+    #[cfg(feature = "serde")]
+    pub(crate) fn written(&self) -> Written {
+        Written {
+            calibrate_calls_threshold: self.calibrate_calls_threshold,
+            max_percentile: self.max_percentile,
+            default_policy: self.default_policy,
+            growth: self.growth,
+            look_up_classes: self.look_up_classes,
+            default_size: self.default_size,
+            max_size: self.max_size,
+            default_size_limit: self.default_size_limit,
+            max_size_limit: self.max_size_limit,
+            retained_bytes_max: self.retained_bytes_max,
+            thread_cache_bytes_max: self.thread_cache_bytes_max,
+            trim_interval_seconds: self.trim_interval,
+        }
+    }
+
+    #[cfg(feature = "serde")]
+    pub(crate) fn from_written(written: Written) -> Builder {
+        Builder {
+            calibrate_calls_threshold: written.calibrate_calls_threshold,
+            max_percentile: written.max_percentile,
+            default_policy: written.default_policy,
+            growth: written.growth,
+            look_up_classes: written.look_up_classes,
+            default_size: written.default_size,
+            max_size: written.max_size,
+            default_size_limit: written.default_size_limit,
+            max_size_limit: written.max_size_limit,
+            retained_bytes_max: written.retained_bytes_max,
+            thread_cache_bytes_max: written.thread_cache_bytes_max,
+            trim_interval: written.trim_interval_seconds,
+            ..Builder::new()
         }
     }
 

@@ -13,9 +13,13 @@ mod core;
 mod depot;
 #[cfg(test)]
 mod locked;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 mod policy;
 mod pool;
 mod registry;
+#[cfg(feature = "serde")]
+mod serde;
 mod stats;
 mod storage;
 mod sync;
