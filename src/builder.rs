@@ -73,6 +73,8 @@ pub struct Builder {
     thread_cache_bytes_max: usize,
     trim_interval: Duration,
     on_calibration: Hook,
+    #[cfg(feature = "leak-trace")]
+    leak_sample_every: u32,
 }
 
 impl Builder {
@@ -91,6 +93,8 @@ impl Builder {
             thread_cache_bytes_max: THREAD_CACHE_BYTES_MAX,
             trim_interval: TRIM_INTERVAL,
             on_calibration: Hook::NONE,
+            #[cfg(feature = "leak-trace")]
+            leak_sample_every: LEAK_SAMPLE_EVERY,
         }
     }
 
@@ -230,6 +234,16 @@ impl Builder {
     /// ```
     pub const fn on_calibration(mut self, callback: &'static (dyn Fn(&Pool, &Calibration) + Send + Sync)) -> Builder {
         self.on_calibration = Hook::new(callback);
+        self
+    }
+
+    /// One guard in how many is traced for [`Pool::outstanding_report`]: feature `leak-trace`. Default 128; 1 traces
+    /// every guard, 0 none.
+    ///
+    /// A guard that is traced takes a lock of its pool and allocates, at its begin and again at its end.
+    #[cfg(feature = "leak-trace")]
+    pub const fn leak_sample_every(mut self, guards: u32) -> Builder {
+        self.leak_sample_every = guards;
         self
     }
 
@@ -373,6 +387,8 @@ impl Builder {
             thread_cache_bytes_max: self.thread_cache_bytes_max,
             trim_interval: self.trim_interval,
             on_calibration: self.on_calibration,
+            #[cfg(feature = "leak-trace")]
+            leak_sample_every: self.leak_sample_every,
         }
     }
 }
@@ -436,6 +452,8 @@ pub(crate) struct Config {
     pub(crate) thread_cache_bytes_max: usize,
     pub(crate) trim_interval: Duration,
     pub(crate) on_calibration: Hook,
+    #[cfg(feature = "leak-trace")]
+    pub(crate) leak_sample_every: u32,
 }
 
 impl Config {
@@ -451,6 +469,9 @@ const RETAINED_BYTES_MAX: usize = 64 << 20;
 const THREAD_CACHE_BYTES_MAX: usize = 128 << 10;
 const TRIM_INTERVAL: Duration = Duration::from_secs(1);
 const LOOK_UP_CLASSES_MAX: usize = 2;
+/// Rare enough that a service can run with it; a leak of a thousand buffers still shows eight times.
+#[cfg(feature = "leak-trace")]
+const LEAK_SAMPLE_EVERY: u32 = 128;
 
 // The caches of a few hundred busy threads fit into the half of the budget that is theirs.
 const _: () = assert!(THREAD_CACHE_BYTES_MAX * 256 <= RETAINED_BYTES_MAX / 2);

@@ -11,6 +11,8 @@ mod calibrator;
 mod class;
 mod core;
 mod depot;
+#[cfg(feature = "leak-trace")]
+mod leak_trace;
 #[cfg(test)]
 mod locked;
 #[cfg(feature = "metrics")]
@@ -34,6 +36,8 @@ pub use buf::PooledBuf;
 pub use builder::{BuildError, Builder, Growth};
 pub use calibration::DefaultSize;
 pub use class::{CLASSES, MAX_CLASS_SIZE, MIN_CLASS_SIZE};
+#[cfg(feature = "leak-trace")]
+pub use leak_trace::{OutstandingReport, OutstandingSite};
 pub use pool::Pool;
 pub use registry::{Registry, UnknownPool};
 pub use stats::{ClassStats, Dropped, Stats};
@@ -42,6 +46,7 @@ static GLOBAL: Pool = Pool::new();
 
 /// An empty buffer from the process-wide pool, as in Go.
 #[inline]
+#[cfg_attr(feature = "leak-trace", track_caller)]
 pub fn get() -> PooledBuf {
     GLOBAL.get()
 }

@@ -15,6 +15,8 @@ use crate::buf::PooledBuf;
 use crate::builder::{Builder, Config};
 use crate::class::{MAX_CLASS_SIZE, class_of, class_of_capacity};
 use crate::core::{Core, Op, scrub, stats};
+#[cfg(feature = "leak-trace")]
+use crate::leak_trace;
 use crate::policy::PolicyCell;
 use crate::stats::Stats;
 use crate::storage::{Anchor, SMALL_CLASSES, Stamp};
@@ -31,6 +33,8 @@ pub struct Pool {
     config: Config,
     /// Of the registry that made the pool, if it has one.
     shared_budget: Option<Arc<Budget>>,
+    #[cfg(feature = "leak-trace")]
+    leak_trace: leak_trace::Table,
 }
 
 impl UnwindSafe for Pool {}
@@ -50,7 +54,7 @@ impl Pool {
 
     const_unless_loom! {
         pub(crate) const fn with_config(config: Config) -> Pool {
-            Pool { anchor: Anchor::new(), policy: PolicyCell::new(config.initial), config, shared_budget: None }
+            Pool { anchor: Anchor::new(), policy: PolicyCell::new(config.initial), config, shared_budget: None, #[cfg(feature = "leak-trace")] leak_trace: leak_trace::Table::new() }
         }
     }
 
@@ -62,6 +66,7 @@ impl Pool {
 
     /// An empty buffer with at least [`default_size`](Pool::default_size) bytes of room.
     #[inline]
+    #[cfg_attr(feature = "leak-trace", track_caller)]
     pub fn get(&self) -> PooledBuf<&Pool> {
         let stamp = self.anchor.stamp();
         match self.take_cached(stamp, stamp.tag()) {
@@ -72,6 +77,7 @@ impl Pool {
 
     /// An empty buffer with room for at least `capacity` bytes.
     #[inline]
+    #[cfg_attr(feature = "leak-trace", track_caller)]
     pub fn get_with_capacity(&self, capacity: usize) -> PooledBuf<&Pool> {
         let cached =
             if capacity <= MAX_CLASS_SIZE { self.take_cached(self.anchor.stamp(), class_of(capacity)) } else { None };
@@ -83,6 +89,7 @@ impl Pool {
 
     /// An empty buffer with room for at least `capacity` bytes, or an error.
     #[inline]
+    #[cfg_attr(feature = "leak-trace", track_caller)]
     pub fn try_get_with_capacity(&self, capacity: usize) -> Result<PooledBuf<&Pool>, TryReserveError> {
         let vec = self.try_take(capacity)?;
         Ok(PooledBuf::new(vec, Mark::asked(capacity), self))
@@ -90,18 +97,21 @@ impl Pool {
 
     /// `get`, with a guard that keeps the pool alive instead of borrowing it.
     #[inline]
+    #[cfg_attr(feature = "leak-trace", track_caller)]
     pub fn get_owned(self: &Arc<Pool>) -> PooledBuf<Arc<Pool>> {
         PooledBuf::new(self.take_default(), Mark::PLAIN, Arc::clone(self))
     }
 
     /// `get_with_capacity`, with a guard that keeps the pool alive instead of borrowing it.
     #[inline]
+    #[cfg_attr(feature = "leak-trace", track_caller)]
     pub fn get_owned_with_capacity(self: &Arc<Pool>, capacity: usize) -> PooledBuf<Arc<Pool>> {
         PooledBuf::new(self.take(capacity), Mark::asked(capacity), Arc::clone(self))
     }
 
     /// `try_get_with_capacity`, with a guard that keeps the pool alive instead of borrowing it.
     #[inline]
+    #[cfg_attr(feature = "leak-trace", track_caller)]
     pub fn try_get_owned_with_capacity(
         self: &Arc<Pool>,
         capacity: usize,
@@ -158,6 +168,41 @@ impl Pool {
         stats(self.anchor.get_shared(), self.policy.load())
     }
 
+    /// Where the guards come from that have not ended: feature `leak-trace`.
+    ///
+    /// One guard in [`Builder::leak_sample_every`] is traced, from its `get` to its end; a frozen buffer until its last
+    /// clone is dropped. Takes a lock that every traced guard takes too, and reads all that are out.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bytebufferpool::Pool;
+    ///
+    /// let pool = Pool::builder().leak_sample_every(1).build();
+    /// std::mem::forget(pool.get());
+    /// let report = pool.outstanding_report();
+    /// assert_eq!((report.outstanding, report.sites.len(), report.sites[0].traced), (1, 1, 1));
+    /// println!("{report}");
+    /// ```
+    #[cfg(feature = "leak-trace")]
+    #[must_use]
+    pub fn outstanding_report(&self) -> leak_trace::OutstandingReport {
+        self.leak_trace.report(self.config.leak_sample_every, self.stats().outstanding)
+    }
+
+    #[cfg(feature = "leak-trace")]
+    #[inline]
+    #[track_caller]
+    pub(crate) fn begin_trace(&self) -> leak_trace::Ticket {
+        self.leak_trace.begin(self.config.leak_sample_every, std::panic::Location::caller())
+    }
+
+    #[cfg(feature = "leak-trace")]
+    #[inline]
+    pub(crate) fn end_trace(&self, ticket: leak_trace::Ticket) {
+        self.leak_trace.end(ticket);
+    }
+
     pub(crate) fn op(&self) -> Op<'_> {
         let shared = self.anchor.shared(|| Core::new(&self.config, self.shared_budget.clone()));
         match self.anchor.local(self.anchor.stamp()) {
@@ -184,12 +229,14 @@ impl Pool {
     // These return guards, not buffers, so that hit and miss write the guard to one place and nothing is moved.
     #[cold]
     #[inline(never)]
+    #[cfg_attr(feature = "leak-trace", track_caller)]
     fn get_slow(&self) -> PooledBuf<&Pool> {
         PooledBuf::new(self.take_slow(self.default_size()), Mark::PLAIN, self)
     }
 
     #[cold]
     #[inline(never)]
+    #[cfg_attr(feature = "leak-trace", track_caller)]
     fn get_with_capacity_slow(&self, capacity: usize) -> PooledBuf<&Pool> {
         PooledBuf::new(self.take_slow(capacity), Mark::asked(capacity), self)
     }

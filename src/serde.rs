@@ -40,7 +40,7 @@ impl Default for Written {
     }
 }
 
-/// The callback of a configuration is not written down.
+/// The callback of a configuration is not written down, nor what the feature `leak-trace` adds.
 impl Serialize for Builder {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.written().serialize(serializer)
