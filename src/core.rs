@@ -14,6 +14,8 @@ use std::collections::TryReserveError;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use once_cell::race::OnceBox;
+
 use crate::announce::{Calibration, announce};
 use crate::books::{Books, Counter, Reason};
 use crate::budget::Budget;
@@ -24,6 +26,7 @@ use crate::class::{CLASSES, MAX_CLASS_SIZE, class_below, class_of, class_of_capa
 use crate::depot::Depot;
 use crate::policy::Policy;
 use crate::pool::Pool;
+use crate::recorder::Recorder;
 use crate::stats::{ClassStats, Dropped, Stats};
 use crate::storage::{
     BATCH_SLOTS, Batch, LargePut, Local, SMALL_CLASSES, Shard, Shards, Shared, Tenant, shrink, slots_max,
@@ -42,6 +45,8 @@ pub(crate) struct Core {
     large_leased_bytes: AtomicUsize,
     /// The books of threads that have no shard any more, written by all of them.
     orphans: Books,
+    /// Once the pool was recorded.
+    recorder: OnceBox<Arc<Recorder>>,
     /// Last, as fields are dropped in order: buffers are freed before a common budget has their bytes again.
     budget: Budget,
 }
@@ -65,8 +70,15 @@ impl Core {
             clock: Clock::new(config.trim_interval),
             large_leased_bytes: AtomicUsize::new(0),
             orphans: Books::default(),
+            recorder: OnceBox::new(),
             budget: Budget::within(config.retained_bytes_max, shared_budget),
         }
+    }
+}
+
+impl Core {
+    pub(crate) fn recorder(&self) -> &Arc<Recorder> {
+        self.recorder.get_or_init(|| Box::new(Arc::new(Recorder::new())))
     }
 }
 
@@ -291,11 +303,14 @@ impl<'p> Op<'p> {
         match self.local {
             Some(local) => {
                 if let Some(class) = local.books.count(usage) {
-                    self.merge(class);
+                    self.merge(class, usage);
                 }
             }
             None => {
                 let Some(class) = self.core.orphans.count_shared(usage) else { return };
+                if self.records() {
+                    self.core.recorder().note(usage.peak, 0);
+                }
                 if self.core.calibrator.add(class, 1) > self.core.config.calibrate_calls_threshold {
                     self.take_window(false);
                 }
@@ -303,11 +318,28 @@ impl<'p> Op<'p> {
         }
     }
 
-    /// A batch of this thread's calls of `class` is due.
-    pub(crate) fn merge(self, class: usize) {
+    /// A batch of this thread's calls of `class`, the last one of them `usage`, is due.
+    pub(crate) fn merge(self, class: usize, usage: Use) {
         let Some(local) = self.local else { return };
-        if self.core.calibrator.merge(&local.books, class) {
+        let is_past = self.core.calibrator.merge(&local.books, class);
+        if self.records() {
+            let shard: &Shard = &local;
+            self.core.recorder().note(usage.peak, std::ptr::from_ref(shard) as usize / size_of::<Shard>());
+            local.books.allow(class, 1);
+        }
+        if is_past {
             self.take_window(false);
+        }
+    }
+
+    fn records(self) -> bool {
+        self.core.recorder.get().is_some_and(|recorder| recorder.records())
+    }
+
+    /// While the pool records, every call is due, and noted.
+    pub(crate) fn follow_recording(self) {
+        if let (Some(local), true) = (self.local, self.records()) {
+            (0..CLASSES).for_each(|class| local.books.allow(class, 1));
         }
     }
 
@@ -628,7 +660,7 @@ impl<'p> Op<'p> {
         freed_bytes
     }
 
-    fn pass_interval_if_due(self) {
+    pub(crate) fn pass_interval_if_due(self) {
         if self.core.clock.is_due() {
             self.trim();
         }

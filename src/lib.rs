@@ -19,6 +19,7 @@ mod locked;
 pub mod metrics;
 mod policy;
 mod pool;
+mod recorder;
 mod registry;
 #[cfg(feature = "serde")]
 mod serde;
@@ -27,6 +28,7 @@ mod storage;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod trimmer;
 mod usage;
 #[cfg(feature = "zeroize")]
 mod wipe;
@@ -39,8 +41,10 @@ pub use class::{CLASSES, MAX_CLASS_SIZE, MIN_CLASS_SIZE};
 #[cfg(feature = "leak-trace")]
 pub use leak_trace::{OutstandingReport, OutstandingSite};
 pub use pool::Pool;
+pub use recorder::{Recorded, Recording};
 pub use registry::{Registry, UnknownPool};
 pub use stats::{ClassStats, Dropped, Stats};
+pub use trimmer::Trimmer;
 
 static GLOBAL: Pool = Pool::new();
 

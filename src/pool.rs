@@ -18,10 +18,11 @@ use crate::core::{Core, Op, scrub, stats};
 #[cfg(feature = "leak-trace")]
 use crate::leak_trace;
 use crate::policy::PolicyCell;
+use crate::recorder::Recorder;
 use crate::stats::Stats;
 use crate::storage::{Anchor, SMALL_CLASSES, Stamp};
 use crate::sync::const_unless_loom;
-use crate::usage::Mark;
+use crate::usage::{Mark, Use};
 
 /// A pool of byte buffers in power-of-two size classes that learns its sizes.
 // Aligned so that nobody writes next to the anchor and the policy, which every operation reads: not the reference
@@ -203,6 +204,19 @@ impl Pool {
         self.leak_trace.end(ticket);
     }
 
+    pub(crate) fn recorder(&self) -> &Arc<Recorder> {
+        // Also attaches: only a pool with a stamp can renew it.
+        self.op();
+        self.anchor.shared(|| Core::new(&self.config, self.shared_budget.clone())).tenant.recorder()
+    }
+
+    /// A trim interval passes, if one is over. A pool without an operation so far has nothing to trim.
+    pub(crate) fn trim_if_due(&self) {
+        if self.anchor.get_shared().is_some() {
+            self.op().pass_interval_if_due();
+        }
+    }
+
     pub(crate) fn op(&self) -> Op<'_> {
         let shared = self.anchor.shared(|| Core::new(&self.config, self.shared_budget.clone()));
         match self.anchor.local(self.anchor.stamp()) {
@@ -211,6 +225,7 @@ impl Pool {
                 let local = self.anchor.attach(shared, || self.tag());
                 let op = Op::new(self, shared, local);
                 op.follow_policy();
+                op.follow_recording();
                 op
             }
         }
@@ -308,7 +323,7 @@ impl Pool {
             if let Some(class) = class_of_capacity(vec.capacity(), SMALL_CLASSES) {
                 let usage = mark.finish(vec.len());
                 if let Some(due) = local.books.count(usage) {
-                    return self.merge_and_keep(due, vec, usage.written(vec.len()));
+                    return self.merge_and_keep(due, vec, usage);
                 }
                 let written = usage.written(vec.len());
                 scrub(vec, written);
@@ -323,9 +338,10 @@ impl Pool {
 
     #[cold]
     #[inline(never)]
-    fn merge_and_keep(&self, due: usize, vec: &mut Vec<u8>, written: usize) {
+    fn merge_and_keep(&self, due: usize, vec: &mut Vec<u8>, usage: Use) {
         let op = self.op();
-        op.merge(due);
+        let written = usage.written(vec.len());
+        op.merge(due, usage);
         op.keep(mem::take(vec), written);
     }
 
