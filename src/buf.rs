@@ -123,14 +123,23 @@ pub struct PooledBuf<P: AsRef<Pool> = &'static Pool> {
     /// Taken by whatever ends the guard. Not dropped by itself, which would cost a look at its capacity every time.
     vec: ManuallyDrop<Vec<u8>>,
     mark: Mark,
+    #[cfg(feature = "leak-trace")]
+    trace: crate::leak_trace::Ticket,
     pool: P,
 }
 
 impl<P: AsRef<Pool>> PooledBuf<P> {
     #[inline]
+    #[cfg_attr(feature = "leak-trace", track_caller)]
     pub(crate) fn new(vec: Vec<u8>, mark: Mark, pool: P) -> PooledBuf<P> {
         debug_assert!(vec.is_empty());
-        PooledBuf { vec: ManuallyDrop::new(vec), mark, pool }
+        PooledBuf {
+            vec: ManuallyDrop::new(vec),
+            mark,
+            #[cfg(feature = "leak-trace")]
+            trace: pool.as_ref().begin_trace(),
+            pool,
+        }
     }
 
     /// The buffer itself, for trait implementations that only append within the capacity.
@@ -530,6 +539,8 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
 impl<P: AsRef<Pool>> Drop for PooledBuf<P> {
     #[inline]
     fn drop(&mut self) {
+        #[cfg(feature = "leak-trace")]
+        self.pool.as_ref().end_trace(self.trace);
         self.pool.as_ref().finish(&mut self.vec, self.mark);
     }
 }

@@ -7,10 +7,13 @@ use crate::Pool;
 use crate::announce::{Calibration, Hook};
 use crate::calibration::{DefaultSize, Limits, Sizes};
 use crate::class::{MAX_CLASS_SIZE, MIN_CLASS_SIZE, class_of};
+#[cfg(feature = "serde")]
+use crate::serde::Written;
 use crate::sync::const_unless_loom;
 
 /// How far a guard's buffer jumps when what is written to it no longer fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(::serde::Serialize, ::serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Growth {
     /// To the smallest size class that holds what is written. Spends the least memory on buffers in use.
@@ -32,6 +35,19 @@ pub enum Growth {
 ///
 /// static RESPONSES: Pool = Pool::builder().max_percentile(0.99).retained_bytes_max(16 << 20).build();
 /// assert_eq!(RESPONSES.default_size(), 64);
+/// ```
+///
+/// With the feature `serde` it is read from a configuration file. What is left out has its default, an unknown field is
+/// an error, and values are judged when the pool is built:
+///
+#[cfg_attr(not(feature = "serde"), doc = "```ignore")]
+#[cfg_attr(feature = "serde", doc = "```")]
+/// use bytebufferpool::Builder;
+///
+/// let written = r#"{ "default_policy": { "percentile": 0.9 }, "max_size_limit": 1048576, "trim_interval_seconds": 0.5 }"#;
+/// let builder: Builder = serde_json::from_str(written)?;
+/// assert_eq!(builder.try_build()?.max_size(), 1 << 20);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// A bad value in a `static` does not compile:
@@ -58,6 +74,8 @@ pub struct Builder {
     thread_cache_bytes_max: usize,
     trim_interval: Duration,
     on_calibration: Hook,
+    #[cfg(feature = "leak-trace")]
+    leak_sample_every: u32,
 }
 
 impl Builder {
@@ -76,6 +94,8 @@ impl Builder {
             thread_cache_bytes_max: THREAD_CACHE_BYTES_MAX,
             trim_interval: TRIM_INTERVAL,
             on_calibration: Hook::NONE,
+            #[cfg(feature = "leak-trace")]
+            leak_sample_every: LEAK_SAMPLE_EVERY,
         }
     }
 
@@ -334,6 +354,16 @@ impl Builder {
         self
     }
 
+    /// One guard in how many is traced for [`Pool::outstanding_report`]: feature `leak-trace`. Default 128; 1 traces
+    /// every guard, 0 none.
+    ///
+    /// A guard that is traced takes a lock of its pool and allocates, at its begin and again at its end.
+    #[cfg(feature = "leak-trace")]
+    pub const fn leak_sample_every(mut self, guards: u32) -> Builder {
+        self.leak_sample_every = guards;
+        self
+    }
+
     const_unless_loom! {
         /// The pool.
         ///
@@ -371,6 +401,43 @@ impl Builder {
                 Ok(config) => Ok(Pool::with_config(config)),
                 Err(error) => Err(error),
             }
+        }
+    }
+
+    #[cfg(feature = "serde")]
+    pub(crate) fn written(&self) -> Written {
+        Written {
+            calibrate_calls_threshold: self.calibrate_calls_threshold,
+            max_percentile: self.max_percentile,
+            default_policy: self.default_policy,
+            growth: self.growth,
+            look_up_classes: self.look_up_classes,
+            default_size: self.default_size,
+            max_size: self.max_size,
+            default_size_limit: self.default_size_limit,
+            max_size_limit: self.max_size_limit,
+            retained_bytes_max: self.retained_bytes_max,
+            thread_cache_bytes_max: self.thread_cache_bytes_max,
+            trim_interval_seconds: self.trim_interval,
+        }
+    }
+
+    #[cfg(feature = "serde")]
+    pub(crate) fn from_written(written: Written) -> Builder {
+        Builder {
+            calibrate_calls_threshold: written.calibrate_calls_threshold,
+            max_percentile: written.max_percentile,
+            default_policy: written.default_policy,
+            growth: written.growth,
+            look_up_classes: written.look_up_classes,
+            default_size: written.default_size,
+            max_size: written.max_size,
+            default_size_limit: written.default_size_limit,
+            max_size_limit: written.max_size_limit,
+            retained_bytes_max: written.retained_bytes_max,
+            thread_cache_bytes_max: written.thread_cache_bytes_max,
+            trim_interval: written.trim_interval_seconds,
+            ..Builder::new()
         }
     }
 
@@ -441,6 +508,8 @@ impl Builder {
             thread_cache_bytes_max: self.thread_cache_bytes_max,
             trim_interval: self.trim_interval,
             on_calibration: self.on_calibration,
+            #[cfg(feature = "leak-trace")]
+            leak_sample_every: self.leak_sample_every,
         }
     }
 }
@@ -504,6 +573,8 @@ pub(crate) struct Config {
     pub(crate) thread_cache_bytes_max: usize,
     pub(crate) trim_interval: Duration,
     pub(crate) on_calibration: Hook,
+    #[cfg(feature = "leak-trace")]
+    pub(crate) leak_sample_every: u32,
 }
 
 impl Config {
@@ -524,6 +595,9 @@ const RETAINED_BYTES_MAX: usize = 64 << 20;
 const THREAD_CACHE_BYTES_MAX: usize = 128 << 10;
 const TRIM_INTERVAL: Duration = Duration::from_secs(1);
 const LOOK_UP_CLASSES_MAX: usize = 2;
+/// Rare enough that a service can run with it; a leak of a thousand buffers still shows eight times.
+#[cfg(feature = "leak-trace")]
+const LEAK_SAMPLE_EVERY: u32 = 128;
 
 // The caches of a few hundred busy threads fit into the half of the budget that is theirs.
 const _: () = assert!(THREAD_CACHE_BYTES_MAX * 256 <= RETAINED_BYTES_MAX / 2);

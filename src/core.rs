@@ -14,6 +14,8 @@ use std::collections::TryReserveError;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use once_cell::race::OnceBox;
+
 use crate::announce::{Calibration, announce};
 use crate::books::{Books, Counter, Reason};
 use crate::budget::Budget;
@@ -24,6 +26,7 @@ use crate::class::{CLASSES, MAX_CLASS_SIZE, class_below, class_of, class_of_capa
 use crate::depot::Depot;
 use crate::policy::Policy;
 use crate::pool::Pool;
+use crate::recorder::Recorder;
 use crate::stats::{ClassStats, Dropped, Stats};
 use crate::storage::{
     BATCH_SLOTS, Batch, LargePut, Local, SMALL_CLASSES, Shard, Shards, Shared, Tenant, shrink, slots_max,
@@ -40,6 +43,8 @@ pub(crate) struct Core {
     clock: Clock,
     /// The books of threads that have no shard any more, written by all of them.
     orphans: Books,
+    /// Once the pool was recorded.
+    recorder: OnceBox<Arc<Recorder>>,
     /// Last, as fields are dropped in order: buffers are freed before a common budget has their bytes again.
     budget: Budget,
 }
@@ -62,8 +67,15 @@ impl Core {
             calibrator: Calibrator::new(config.calibrate_calls_threshold),
             clock: Clock::new(config.trim_interval),
             orphans: Books::default(),
+            recorder: OnceBox::new(),
             budget: Budget::within(config.retained_bytes_max, shared_budget),
         }
+    }
+}
+
+impl Core {
+    pub(crate) fn recorder(&self) -> &Arc<Recorder> {
+        self.recorder.get_or_init(|| Box::new(Arc::new(Recorder::new())))
     }
 }
 
@@ -319,19 +331,39 @@ impl<'p> Op<'p> {
             (Some(local), None) => local.books.count_silent(),
             (None, _) => {
                 self.core.orphans.count_shared(usage);
-                let calls = class.map_or(0, |class| self.core.calibrator.add(class, 1));
-                if calls > self.core.config.calibrate_calls_threshold {
+                let Some(class) = class else { return };
+                if self.records() {
+                    self.core.recorder().note(usage.peak, 0);
+                }
+                if self.core.calibrator.add(class, 1) > self.core.config.calibrate_calls_threshold {
                     self.take_window(false);
                 }
             }
         }
     }
 
-    /// A batch of this thread's calls is due, of the class that `usage` was counted in.
+    /// A batch of this thread's calls is due, of the class that `usage`, the last of them, was counted in.
     pub(crate) fn merge(self, usage: Use) {
         let (Some(local), Some(class)) = (self.local, usage.counted_class()) else { return };
-        if self.core.calibrator.merge(&local.books, class) {
+        let is_past = self.core.calibrator.merge(&local.books, class);
+        if self.records() {
+            let shard: &Shard = &local;
+            self.core.recorder().note(usage.peak, std::ptr::from_ref(shard) as usize / size_of::<Shard>());
+            local.books.allow(class, 1);
+        }
+        if is_past {
             self.take_window(false);
+        }
+    }
+
+    fn records(self) -> bool {
+        self.core.recorder.get().is_some_and(|recorder| recorder.records())
+    }
+
+    /// While the pool records, every call is due, and noted.
+    pub(crate) fn follow_recording(self) {
+        if let (Some(local), true) = (self.local, self.records()) {
+            (0..CLASSES).for_each(|class| local.books.allow(class, 1));
         }
     }
 
@@ -646,7 +678,7 @@ impl<'p> Op<'p> {
         freed_bytes
     }
 
-    fn pass_interval_if_due(self) {
+    pub(crate) fn pass_interval_if_due(self) {
         if self.core.clock.is_due() {
             self.trim();
         }

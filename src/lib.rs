@@ -35,18 +35,26 @@ mod calibrator;
 mod class;
 mod core;
 mod depot;
+#[cfg(feature = "leak-trace")]
+mod leak_trace;
 #[cfg(all(test, not(pool_loom)))]
 mod locked;
 #[cfg(pool_loom)]
 mod loom_tests;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 mod policy;
 mod pool;
+mod recorder;
 mod registry;
+#[cfg(feature = "serde")]
+mod serde;
 mod stats;
 mod storage;
 mod sync;
 #[cfg(all(test, not(pool_loom)))]
 mod tests;
+mod trimmer;
 mod usage;
 #[cfg(feature = "zeroize")]
 mod wipe;
@@ -56,9 +64,13 @@ pub use buf::PooledBuf;
 pub use builder::{BuildError, Builder, Growth};
 pub use calibration::DefaultSize;
 pub use class::{CLASSES, MAX_CLASS_SIZE, MIN_CLASS_SIZE};
+#[cfg(feature = "leak-trace")]
+pub use leak_trace::{OutstandingReport, OutstandingSite};
 pub use pool::Pool;
+pub use recorder::{Recorded, Recording};
 pub use registry::{Registry, UnknownPool};
 pub use stats::{ClassStats, Dropped, Stats};
+pub use trimmer::Trimmer;
 
 #[cfg(not(pool_loom))]
 static GLOBAL: Pool = Pool::new();
@@ -79,6 +91,7 @@ use loom_tests::stand_ins::GLOBAL;
 /// assert_eq!(buf, *b"hello");
 /// ```
 #[inline]
+#[cfg_attr(feature = "leak-trace", track_caller)]
 pub fn get() -> PooledBuf {
     GLOBAL.get()
 }

@@ -44,7 +44,10 @@ use crate::buf::PooledBuf;
 use crate::builder::{Builder, Config};
 use crate::class::{CLASSES, class_of_capacity, class_or_none};
 use crate::core::{Core, Op, scrub, stats};
+#[cfg(feature = "leak-trace")]
+use crate::leak_trace;
 use crate::policy::PolicyCell;
+use crate::recorder::Recorder;
 use crate::stats::Stats;
 use crate::storage::{Anchor, LargePut, Local, SMALL_CLASSES, Stamp};
 use crate::sync::const_unless_loom;
@@ -82,6 +85,8 @@ pub struct Pool {
     config: Config,
     /// Of the registry that made the pool, if it has one.
     shared_budget: Option<Arc<Budget>>,
+    #[cfg(feature = "leak-trace")]
+    leak_trace: leak_trace::Table,
 }
 
 impl UnwindSafe for Pool {}
@@ -113,7 +118,7 @@ impl Pool {
 
     const_unless_loom! {
         pub(crate) const fn with_config(config: Config) -> Pool {
-            Pool { anchor: Anchor::new(), policy: PolicyCell::new(config.initial), config, shared_budget: None }
+            Pool { anchor: Anchor::new(), policy: PolicyCell::new(config.initial), config, shared_budget: None, #[cfg(feature = "leak-trace")] leak_trace: leak_trace::Table::new() }
         }
     }
 
@@ -143,6 +148,7 @@ impl Pool {
     /// assert!(buf.is_empty() && buf.capacity() >= pool.default_size());
     /// ```
     #[inline]
+    #[cfg_attr(feature = "leak-trace", track_caller)]
     pub fn get(&self) -> PooledBuf<&Pool> {
         let stamp = self.anchor.stamp();
         match self.anchor.local(stamp) {
@@ -171,6 +177,7 @@ impl Pool {
     /// assert!(pool.get_with_capacity(1000).capacity() >= 1000);
     /// ```
     #[inline]
+    #[cfg_attr(feature = "leak-trace", track_caller)]
     pub fn get_with_capacity(&self, capacity: usize) -> PooledBuf<&Pool> {
         match self.anchor.local(self.anchor.stamp()) {
             Some(local) => self.get_of(local, class_or_none(capacity), Some(capacity)),
@@ -195,6 +202,7 @@ impl Pool {
     /// assert!(pool.try_get_with_capacity(1000).is_ok());
     /// ```
     #[inline]
+    #[cfg_attr(feature = "leak-trace", track_caller)]
     pub fn try_get_with_capacity(&self, capacity: usize) -> Result<PooledBuf<&Pool>, TryReserveError> {
         let vec = self.try_take(capacity)?;
         Ok(PooledBuf::new(vec, Mark::asked(capacity), self))
@@ -217,6 +225,7 @@ impl Pool {
     /// assert_eq!(pool.stats().outstanding, 0);
     /// ```
     #[inline]
+    #[cfg_attr(feature = "leak-trace", track_caller)]
     pub fn get_owned(self: &Arc<Pool>) -> PooledBuf<Arc<Pool>> {
         PooledBuf::new(self.take_default(), Mark::PLAIN, Arc::clone(self))
     }
@@ -237,6 +246,7 @@ impl Pool {
     /// assert!(pool.get_owned_with_capacity(1000).capacity() >= 1000);
     /// ```
     #[inline]
+    #[cfg_attr(feature = "leak-trace", track_caller)]
     pub fn get_owned_with_capacity(self: &Arc<Pool>, capacity: usize) -> PooledBuf<Arc<Pool>> {
         PooledBuf::new(self.take(capacity), Mark::asked(capacity), Arc::clone(self))
     }
@@ -257,6 +267,7 @@ impl Pool {
     /// assert!(pool.try_get_owned_with_capacity(usize::MAX).is_err());
     /// ```
     #[inline]
+    #[cfg_attr(feature = "leak-trace", track_caller)]
     pub fn try_get_owned_with_capacity(
         self: &Arc<Pool>,
         capacity: usize,
@@ -424,6 +435,54 @@ impl Pool {
         stats(self.anchor.get_shared(), self.policy.load())
     }
 
+    /// Where the guards come from that have not ended: feature `leak-trace`.
+    ///
+    /// One guard in [`Builder::leak_sample_every`] is traced, from its `get` to its end; a frozen buffer until its last
+    /// clone is dropped. Takes a lock that every traced guard takes too, and reads all that are out.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bytebufferpool::Pool;
+    ///
+    /// let pool = Pool::builder().leak_sample_every(1).build();
+    /// std::mem::forget(pool.get());
+    /// let report = pool.outstanding_report();
+    /// assert_eq!((report.outstanding, report.sites.len(), report.sites[0].traced), (1, 1, 1));
+    /// println!("{report}");
+    /// ```
+    #[cfg(feature = "leak-trace")]
+    #[must_use]
+    pub fn outstanding_report(&self) -> leak_trace::OutstandingReport {
+        self.leak_trace.report(self.config.leak_sample_every, self.stats().outstanding)
+    }
+
+    #[cfg(feature = "leak-trace")]
+    #[inline]
+    #[track_caller]
+    pub(crate) fn begin_trace(&self) -> leak_trace::Ticket {
+        self.leak_trace.begin(self.config.leak_sample_every, std::panic::Location::caller())
+    }
+
+    #[cfg(feature = "leak-trace")]
+    #[inline]
+    pub(crate) fn end_trace(&self, ticket: leak_trace::Ticket) {
+        self.leak_trace.end(ticket);
+    }
+
+    pub(crate) fn recorder(&self) -> &Arc<Recorder> {
+        // Also attaches: only a pool with a stamp can renew it.
+        self.op();
+        self.anchor.shared(|| Core::new(&self.config, self.shared_budget.clone())).tenant.recorder()
+    }
+
+    /// A trim interval passes, if one is over. A pool without an operation so far has nothing to trim.
+    pub(crate) fn trim_if_due(&self) {
+        if self.anchor.get_shared().is_some() {
+            self.op().pass_interval_if_due();
+        }
+    }
+
     pub(crate) fn op(&self) -> Op<'_> {
         let shared = self.anchor.shared(|| Core::new(&self.config, self.shared_budget.clone()));
         match self.anchor.local(self.anchor.stamp()) {
@@ -432,6 +491,7 @@ impl Pool {
                 let local = self.anchor.attach(shared, || self.tag());
                 let op = Op::new(self, shared, local);
                 op.follow_policy();
+                op.follow_recording();
                 op
             }
         }
@@ -459,6 +519,7 @@ impl Pool {
     // These return guards, not buffers, so that hit and miss write the guard to one place and nothing is moved.
 
     #[inline]
+    #[cfg_attr(feature = "leak-trace", track_caller)]
     fn get_of(&self, local: Local<'_>, class: usize, asked: Option<usize>) -> PooledBuf<&Pool> {
         match local.pop(class) {
             Some(vec) => {
@@ -470,6 +531,7 @@ impl Pool {
     }
 
     #[inline(never)]
+    #[cfg_attr(feature = "leak-trace", track_caller)]
     fn get_large(&self, local: Local<'_>, asked: Option<usize>) -> PooledBuf<&Pool> {
         let class = asked.map_or_else(|| self.policy.load().default_class(), class_or_none);
         if (SMALL_CLASSES..CLASSES).contains(&class) {
@@ -483,6 +545,7 @@ impl Pool {
 
     #[cold]
     #[inline(never)]
+    #[cfg_attr(feature = "leak-trace", track_caller)]
     fn get_slow(&self, asked: Option<usize>) -> PooledBuf<&Pool> {
         let vec = self.take_slow(asked.unwrap_or_else(|| self.default_size()));
         PooledBuf::new(vec, Mark::of(asked), self)

@@ -26,6 +26,7 @@ use crate::class::CLASSES;
 /// println!("{}", pool.stats());
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(::serde::Serialize))]
 #[non_exhaustive]
 pub struct Stats {
     /// Buffers lent: every successful `get`.
@@ -66,6 +67,7 @@ pub struct Stats {
 
 /// Buffers that were freed instead of kept, by reason; part of [`Stats`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(::serde::Serialize))]
 #[non_exhaustive]
 pub struct Dropped {
     /// Ended with `discard`.
@@ -90,6 +92,7 @@ impl Dropped {
 
 /// One size class; part of [`Stats`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(::serde::Serialize))]
 #[non_exhaustive]
 pub struct ClassStats {
     /// Its buffers' capacity in bytes.

@@ -104,6 +104,8 @@ impl Setup {
             thread_cache_bytes_max: self.thread_cache_bytes_max,
             trim_interval: NEVER,
             on_calibration: crate::announce::Hook::NONE,
+            #[cfg(feature = "leak-trace")]
+            leak_sample_every: 1,
         })
     }
 }
