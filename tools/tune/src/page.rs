@@ -46,7 +46,8 @@ pub(crate) fn page(report: &Report<'_>) -> String {
         &mut html,
         "Work against memory",
         "A dot per setting: down is less work beside writing (growing, copying, trips to the heap), left is less memory \
-         lying idle at worst. The line joins those that no other beats in both. Point at a dot to see its setting.",
+         lying idle at worst. The line joins those that no other beats in both. Point at a dot to see its setting. The \
+         best lies below the line where it begins with the sizes that it learned.",
         &scatter(report),
     );
     figure(
@@ -202,10 +203,11 @@ fn histogram(report: &Report<'_>) -> String {
         let label = if step < 52.0 { short(&size) } else { size };
         x_label(&mut out, x + step / 2.0, BOTTOM + 20.0, &label);
     }
-    marker(&mut out, left_of(default) + step, "default", &bytes(last.default_size), 14.0, BOTTOM);
     // Beside each other where they are one class; else above each other where the labels would meet.
     let near = left_of(ceiling) - left_of(default) < 150.0;
     marker(&mut out, ceiling_x, "ceiling", &bytes(last.max_size), if near { 32.0 } else { 14.0 }, BOTTOM);
+    // Last, on top: the ceiling is the wider line, so that both can be seen where they are one.
+    marker(&mut out, left_of(default) + step, "default", &bytes(last.default_size), 14.0, BOTTOM);
     out + "</svg>"
 }
 
@@ -299,7 +301,10 @@ fn scatter(report: &Report<'_>) -> String {
         dot(&mut out, x.at(idle(outcome)), y.at(work(outcome)), setting.policy, setting.growth, &title);
     }
     callout(&mut out, x.at(idle(&report.default)), y.at(work(&report.default)), "as it comes", "plain");
-    callout(&mut out, x.at(idle(&report.outcome)), y.at(work(&report.outcome)), "best", "chosen");
+    let best = (x.at(idle(&report.outcome)), y.at(work(&report.outcome)));
+    let title = format!("{}\n{}", report.setting, summary(&report.outcome));
+    dot(&mut out, best.0, best.1, report.setting.policy, report.setting.growth, &title);
+    callout(&mut out, best.0, best.1, "best", "chosen");
     out + "</svg>"
 }
 

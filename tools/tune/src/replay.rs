@@ -108,6 +108,7 @@ pub(crate) fn replay(lengths: &[u32], builder: Builder, usage: Usage) -> Outcome
             left -= part;
         }
         lent_bytes += capacity(&buf);
+        seen.held_bytes_max = seen.held_bytes_max.max(lent_bytes);
         in_flight.push_back(buf);
         if index % usage.rate == usage.rate - 1 {
             pool.trim();
