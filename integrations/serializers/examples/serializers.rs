@@ -7,7 +7,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use bytebufferpool::{Pool, PooledBuf};
+use bytebufferpool::Pool;
 use pooled_messages::{BoxError, CsvMessages, FORMATS, Order};
 use prost::Message;
 
@@ -43,16 +43,16 @@ fn main() -> Result<(), BoxError> {
             black_box(&buf);
             Ok(())
         })?;
-        let plain = measure(&orders, rounds, |order| Ok(drop(black_box(plain(order)?))))?;
+        let plain = measure(&orders, rounds, |order| plain(order).map(black_box).map(drop))?;
         print_row(format.name, pooled, plain);
     }
     let pool = pool();
     let mut csv = CsvMessages::new(&pool);
-    let pooled = measure(&orders, rounds, |order| Ok(drop::<PooledBuf<_>>(black_box(csv.write(order)?))))?;
+    let pooled = measure(&orders, rounds, |order| csv.write(order).map(black_box).map(drop))?;
     let plain = measure(&orders, rounds, |order| {
         let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
         writer.serialize(order)?;
-        Ok(drop(black_box(writer.into_inner()?)))
+        Ok(writer.into_inner().map(black_box).map(drop)?)
     })?;
     print_row("csv", pooled, plain);
     Ok(())
