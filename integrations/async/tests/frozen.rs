@@ -73,7 +73,7 @@ fn apply_fill<B: BufMut + AsRef<[u8]>>(buf: &mut B, fill: &Fill) {
         Fill::Bytes(byte, count) => buf.put_bytes(*byte, *count),
         Fill::Number(number) => buf.put_u64(*number),
         Fill::Byte(byte) => buf.put_u8(*byte),
-        // By hand, as tokio's `read_buf` does it.
+        // Not overridden, so by `chunk_mut` and `advance_mut`, as tokio's `read_buf` does it.
         Fill::Chunk(bytes) => buf.put(bytes.as_slice()),
         Fill::Clear | Fill::Truncate(_) | Fill::Reserve(_) => unreachable!("not a method of BufMut"),
     }

@@ -22,7 +22,7 @@ struct Comment {
 
 const COMMENT: Comment =
     Comment { author: "anna", votes: 42, text: "\"I do not agree\", and here is why, in not too many words." };
-const COMMENTS: [Comment; 800] = [COMMENT; 800];
+static COMMENTS: [Comment; 800] = [COMMENT; 800];
 
 impl Article {
     /// Most bodies have about a kilobyte, one in a hundred 80.

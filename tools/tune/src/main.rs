@@ -121,13 +121,15 @@ fn parse_goal(value: &OsString) -> Result<Goal, Failure> {
         Some("balanced") => Ok(Goal::Balanced),
         Some("speed") => Ok(Goal::Speed),
         Some("memory") => Ok(Goal::Memory),
-        _ => Err(Failure::Usage(format!("--goal is balanced, speed or memory, not {}", value.display()))),
+        _ => Err(Failure::Usage(format!("--goal is balanced, speed or memory, not {}", Path::new(value).display()))),
     }
 }
 
 fn parse_number(option: &str, value: &OsString, max: usize) -> Result<usize, Failure> {
     let number = value.to_str().and_then(|text| text.parse().ok()).filter(|number| (1..=max).contains(number));
-    number.ok_or_else(|| Failure::Usage(format!("{option} is a number from 1 to {max}, not {}", value.display())))
+    number.ok_or_else(|| {
+        Failure::Usage(format!("{option} is a number from 1 to {max}, not {}", Path::new(value).display()))
+    })
 }
 
 fn read_trace(options: &Options) -> Result<(String, Vec<u32>), Failure> {

@@ -96,9 +96,9 @@ fn best(html: &mut String, report: &Report<'_>) {
 }
 
 fn figure(html: &mut String, title: &str, text: &str, svg: &str) {
-    let _ = write!(
+    let _ = writeln!(
         html,
-        "<section class=\"card\"><h2>{title}</h2><p>{text}</p><div class=\"plot\">{svg}</div></section>\n"
+        "<section class=\"card\"><h2>{title}</h2><p>{text}</p><div class=\"plot\">{svg}</div></section>"
     );
 }
 
@@ -186,8 +186,8 @@ fn histogram(report: &Report<'_>) -> String {
         let percent = count / report.lengths.len() as f64 * 100.0;
         y_line(&mut out, y.at(count), &format!("{percent:.0} %"));
     }
-    for class in from..=to {
-        let (count, x) = (counts[class], left_of(class));
+    for (class, &count) in counts.iter().enumerate().take(to + 1).skip(from) {
+        let x = left_of(class);
         let top = if count > 0 { y.at(count as f64).min(BOTTOM - 2.0) } else { BOTTOM };
         let width = (step * 0.76).min(72.0);
         let share = count as f64 / report.lengths.len() as f64 * 100.0;

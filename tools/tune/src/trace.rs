@@ -51,14 +51,14 @@ fn parse(text: &[u8], line: u64) -> Result<Option<u32>, TraceError> {
     }
     let digits = trimmed.strip_prefix(b"-").unwrap_or(trimmed);
     if !digits.iter().all(u8::is_ascii_digit) || digits.is_empty() {
-        let number = str::from_utf8(trimmed).is_ok_and(|text| text.parse::<f64>().is_ok());
+        let number = std::str::from_utf8(trimmed).is_ok_and(|text| text.parse::<f64>().is_ok());
         return Err(bad(if number { "is not a whole number of bytes" } else { "is not a length" }));
     }
     if digits.len() < trimmed.len() {
         return Err(bad("is negative"));
     }
     // What does not fit into 64 bits is as huge as the largest that does.
-    let length = str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()).unwrap_or(u64::MAX);
+    let length = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()).unwrap_or(u64::MAX);
     fitting(length, line, || excerpt(text)).map(Some)
 }
 
