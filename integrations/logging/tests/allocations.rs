@@ -1,0 +1,72 @@
+//! Once warm, an event allocates nothing: not on the thread that logs, and not on the one that writes.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytebufferpool::Pool;
+use log::Log;
+use pooled_lines::{LineWriter, WhenFull};
+
+#[path = "../../../tests/support/ledger.rs"]
+mod ledger;
+
+use ledger::{Count, Ledger};
+
+#[global_allocator]
+static LEDGER: Ledger = Ledger;
+
+/// Writes nothing, and notes what the thread it runs on has asked of the heap.
+struct Noting(Arc<AtomicU64>);
+
+impl Write for Noting {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.store(Count::of_this_thread().heap_takes(), Ordering::Relaxed);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn check(log: impl FnOnce(LineWriter) -> Box<dyn Fn(u64)>) {
+    // No trim interval must pass, as it frees what the warm-up left.
+    static POOL: Pool = Pool::builder().trim_interval(std::time::Duration::from_secs(1 << 20)).build();
+    let on_writer = Arc::new(AtomicU64::new(0));
+    let (lines, writer) = LineWriter::spawn(&POOL, Noting(Arc::clone(&on_writer)), 64, WhenFull::Block);
+    let flush = lines.clone();
+    let log = log(lines);
+    let mut rounds = Vec::new();
+    for _ in 0..5 {
+        let before = on_writer.load(Ordering::Relaxed);
+        let (here, ()) = Count::of(|| (0..1000).for_each(&log));
+        flush.flush();
+        rounds.push((here.heap_takes(), on_writer.load(Ordering::Relaxed) - before));
+    }
+    writer.finish();
+    // How many buffers are under way at most depends on the scheduler: a round may still be the first with that many.
+    assert!(rounds.contains(&(0, 0)), "allocations here and on the writer, per 1000 events: {rounds:?}");
+    assert!(rounds[1..].iter().all(|round| round.0 + round.1 < 200), "{rounds:?}");
+}
+
+#[test]
+fn an_event_of_tracing_allocates_nothing() {
+    check(|lines| {
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).without_time().with_writer(lines).finish();
+        let dispatch = tracing::Dispatch::new(subscriber);
+        Box::new(move |event| {
+            tracing::dispatcher::with_default(&dispatch, || tracing::info!(event, user = "anna", "logged in"));
+        })
+    });
+}
+
+#[test]
+fn a_record_of_log_allocates_nothing() {
+    check(|lines| {
+        Box::new(move |event| {
+            let message = format_args!("event={event} user=anna logged in");
+            lines.log(&log::Record::builder().level(log::Level::Info).args(message).build());
+        })
+    });
+}
