@@ -38,10 +38,15 @@ impl Budget {
         budget
     }
 
-    /// Charges `bytes` if the budget has them. Model: loom_tests::charges_never_exceed_the_budget.
+    /// Charges `bytes` if the budget has them. Model:
+    /// loom_tests::budget::charges_never_exceed_the_budget.
     pub(crate) fn charge(&self, bytes: usize) -> bool {
         if !add_up_to(&self.charged, bytes, self.bytes_max) {
             return false;
+        }
+        #[cfg(pool_loom)]
+        if self.parent.is_none() {
+            crate::loom_tests::ledger::charged(bytes, self.bytes_max);
         }
         let granted = self.parent.as_ref().is_none_or(|parent| parent.charge(bytes));
         if !granted {
@@ -51,9 +56,14 @@ impl Budget {
     }
 
     pub(crate) fn release(&self, bytes: usize) {
-        // Relaxed: the counter guards no memory, only its own value.
+        // Relaxed: the counter guards no memory, only its own value. Model: loom_tests::budget::
+        // a_budget_of_one_buffer_keeps_no_more.
         let before = self.charged.fetch_sub(bytes, Ordering::Relaxed);
         debug_assert!(before >= bytes, "released {bytes} of {before} bytes charged");
+        #[cfg(pool_loom)]
+        if self.parent.is_none() {
+            crate::loom_tests::ledger::released(bytes);
+        }
         if let Some(parent) = &self.parent {
             parent.release(bytes);
         }
@@ -85,6 +95,7 @@ impl Budget {
 
     /// Takes bytes out of the leases; they stay charged.
     pub(crate) fn unlease(&self, bytes: usize) {
+        // Relaxed, and model: as in `release`.
         let before = self.leased.fetch_sub(bytes, Ordering::Relaxed);
         debug_assert!(before >= bytes, "unleased {bytes} of {before} bytes leased");
         if let Some(parent) = &self.parent {
@@ -108,7 +119,8 @@ impl Drop for Budget {
 }
 
 fn add_up_to(counter: &AtomicUsize, bytes: usize, max: usize) -> bool {
-    // Relaxed: the counter guards no memory, only its own value.
+    // Relaxed: the counter guards no memory, only its own value, and the exchange compares with the last. Model:
+    // loom_tests::budget::charges_never_exceed_the_budget.
     counter
         .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |before| {
             before.checked_add(bytes).filter(|&after| after <= max)

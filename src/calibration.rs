@@ -122,7 +122,7 @@ fn class_at_share(calls: &[u64; CLASSES], share: f64) -> Option<usize> {
     })
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(pool_loom)))]
 mod tests {
     use super::*;
 

@@ -202,7 +202,7 @@ fn write_scaled(f: &mut fmt::Formatter<'_>, bytes: usize, unit: usize, name: &st
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(pool_loom)))]
 mod tests {
     use super::*;
     use crate::class::size_of_class;

@@ -56,7 +56,7 @@ pub(crate) fn try_reserve(vec: &mut Vec<u8>, additional: usize) -> Result<(), Tr
     Ok(())
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(pool_loom)))]
 mod tests {
     use super::*;
 

@@ -1,0 +1,79 @@
+//! The calibration window: counted by many, taken once.
+
+use std::sync::Mutex as StdMutex;
+
+use loom::sync::Arc;
+
+use super::support::{builder, check, spawn};
+use crate::books::Books;
+use crate::calibrator::Calibrator;
+
+const THRESHOLD: u64 = 2;
+const CLASS: usize = 0;
+
+struct Parts {
+    calibrator: Calibrator,
+    books: [Books; 2],
+    /// Calls of each window that was taken, in order.
+    windows: StdMutex<Vec<u64>>,
+}
+
+impl Parts {
+    fn new() -> Parts {
+        Parts {
+            calibrator: Calibrator::new(THRESHOLD),
+            books: std::array::from_fn(|_| Books::default()),
+            windows: StdMutex::default(),
+        }
+    }
+
+    /// One use ends on the thread that owns `books[own]`.
+    fn count(&self, own: usize) {
+        let books = &self.books[own];
+        if books.count(CLASS, false) && self.calibrator.merge(books, CLASS) {
+            self.calibrator.take_window(self.books.iter(), false, |window| {
+                self.windows.lock().unwrap().push(window.calls(CLASS));
+            });
+        }
+    }
+}
+
+/// Two threads count two calls each; the third call is past the threshold. So there is one window, of three or four
+/// calls, and what it did not take is left for the next.
+#[test]
+fn two_threads_past_the_threshold_take_one_window() {
+    check(None, || {
+        let parts = Arc::new(Parts::new());
+        let threads = [0, 1].map(|own| {
+            let parts = Arc::clone(&parts);
+            spawn(move || (0..2).for_each(|_| parts.count(own)))
+        });
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        let windows = parts.windows.lock().unwrap();
+        let left: u64 = parts.books.iter().map(|books| books.window(CLASS)).sum();
+        assert_eq!(windows.len(), 1, "windows of {windows:?} calls, {left} left");
+        assert!(windows[0] > THRESHOLD, "a window of {} calls", windows[0]);
+        assert_eq!(windows[0] + left, 4, "each call is used once");
+        assert_eq!(parts.calibrator.calibrations(), 1);
+    });
+}
+
+/// The same by the whole pool: both threads use 128 B and one learns it; the other, a moment later, does not learn
+/// from what little has been counted since. (Go's original does: its issue 15.)
+#[test]
+fn sizes_do_not_collapse() {
+    check(Some(1), || {
+        let pool = Arc::new(builder().calibrate_calls_threshold(1).build());
+        let threads = [(); 2].map(|()| {
+            let pool = Arc::clone(&pool);
+            spawn(move || drop(pool.get_with_capacity(128)))
+        });
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        let stats = pool.stats();
+        assert_eq!((stats.calibrations, stats.max_size), (1, 128));
+    });
+}
