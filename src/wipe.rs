@@ -41,12 +41,8 @@ pub(crate) fn try_reserve(vec: &mut Vec<u8>, additional: usize) -> Result<(), Tr
     }
     let mut larger = Vec::new();
     match vec.len().checked_add(additional) {
-        // Twice as much, so that appending stays linear; if the memory is not there, what is needed.
-        Some(needed) => {
-            larger
-                .try_reserve_exact(needed.max(vec.capacity().saturating_mul(2)))
-                .or_else(|_| larger.try_reserve_exact(needed))?;
-        }
+        // At least twice as much, as a `Vec` does, so that appending stays linear.
+        Some(needed) => larger.try_reserve_exact(needed.max(vec.capacity().saturating_mul(2)))?,
         // Fails, with the error that a `Vec` gives.
         None => return vec.try_reserve(additional),
     }

@@ -2,6 +2,9 @@
 //!
 //! Every count is of one thread's own operations, so tests beside each other in this binary do not disturb.
 
+// A guard that is traced allocates.
+#![cfg(not(feature = "leak-trace"))]
+
 #[path = "support/counting.rs"]
 mod counting;
 
