@@ -14,6 +14,7 @@ use example::ledger::Count;
 use example::*;
 
 #[test]
+#[cfg_attr(feature = "leak-trace", ignore = "a guard that is traced allocates")]
 fn ten_thousand_gets_and_puts_keep_the_heap_constant() {
     let usage = get_and_put();
     assert_put_is_constant(&usage);
