@@ -45,7 +45,7 @@ impl Calibrator {
         let merged = self.add(class, books.merge(class));
         let left = self.threshold.saturating_sub(merged);
         // Plain and asked calls run towards their limits apart: half for each, so that together they see the crossing.
-        books.allow(class, ((left + 2) / 2).min(self.merge_batch));
+        books.allow(class, (left / 2 + 1).min(self.merge_batch));
         merged > self.threshold
     }
 
