@@ -13,7 +13,7 @@ const CLASS: usize = 0;
 
 struct Parts {
     calibrator: Calibrator,
-    books: [Books; 2],
+    books: [Books; 3],
     /// Calls of each window that was taken, in order.
     windows: StdMutex<Vec<u64>>,
 }
@@ -38,26 +38,42 @@ impl Parts {
     }
 }
 
-/// Two threads count two calls each; the third call is past the threshold. So there is one window, of three or four
-/// calls, and what it did not take is left for the next.
-#[test]
-fn two_threads_past_the_threshold_take_one_window() {
-    check(None, || {
+/// Threads count calls at once. Every window is past the threshold, what no window took is not, and each call is used
+/// once.
+fn windows_of<const THREADS: usize>(preemptions: Option<usize>, calls: u64) {
+    check(preemptions, move || {
         let parts = Arc::new(Parts::new());
-        let threads = [0, 1].map(|own| {
+        let threads: [_; THREADS] = std::array::from_fn(|own| {
             let parts = Arc::clone(&parts);
-            spawn(move || (0..2).for_each(|_| parts.count(own)))
+            spawn(move || (0..calls).for_each(|_| parts.count(own)))
         });
         for thread in threads {
             thread.join().unwrap();
         }
         let windows = parts.windows.lock().unwrap();
         let left: u64 = parts.books.iter().map(|books| books.window(CLASS)).sum();
-        assert_eq!(windows.len(), 1, "windows of {windows:?} calls, {left} left");
-        assert!(windows[0] > THRESHOLD, "a window of {} calls", windows[0]);
-        assert_eq!(windows[0] + left, 4, "each call is used once");
-        assert_eq!(parts.calibrator.calibrations(), 1);
+        assert!(windows.iter().all(|&calls| calls > THRESHOLD), "windows of {windows:?} calls");
+        assert!(left <= THRESHOLD, "windows of {windows:?} calls, {left} left and nobody looks");
+        assert_eq!(windows.iter().sum::<u64>() + left, THREADS as u64 * calls, "each call is used once");
+        assert_eq!(parts.calibrator.calibrations(), windows.len() as u64);
     });
+}
+
+/// Two calls each, so that there is exactly one window, of three or four calls.
+#[test]
+fn two_threads_past_the_threshold_take_one_window() {
+    windows_of::<2>(None, 2);
+}
+
+/// Three calls each: while one takes a window, the other counts on.
+#[test]
+fn calls_beside_a_window_wait_for_the_next() {
+    windows_of::<2>(Some(3), 3);
+}
+
+#[test]
+fn three_threads_miss_no_window() {
+    windows_of::<3>(Some(2), 2);
 }
 
 /// The same by the whole pool: both threads use 128 B and one learns it; the other, a moment later, does not learn
