@@ -3,8 +3,6 @@
 //! Every count is of one thread's own operations, so tests beside each other in this binary do not disturb.
 // What leak-trace notes of the guards that it samples lies on the heap.
 #![cfg(not(feature = "leak-trace"))]
-// A guard that is traced allocates.
-#![cfg(not(feature = "leak-trace"))]
 
 #[path = "support/counting.rs"]
 mod counting;
