@@ -12,7 +12,9 @@ use crate::class::CLASSES;
 use crate::sync::{AtomicU64, Ordering};
 use crate::usage::Use;
 
-/// A counter with one writer.
+/// A counter with one writer. Relaxed throughout: whoever needs another thread's figures exactly has waited for that
+/// thread, or, to calibrate, has acquired its calls with the merged count (`Calibrator::add`). Model:
+/// loom_tests::calibration::two_threads_past_the_threshold_take_one_window.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 
@@ -101,27 +103,28 @@ impl Default for Books {
 }
 
 impl Books {
-    /// Counts a finished use as the only writer; returns its class if a batch of that is now to be merged.
+    /// Counts a finished use of `class` as the only writer; returns whether a batch of the class is now to be merged.
     #[inline]
     #[must_use]
-    pub(crate) fn count(&self, usage: Use) -> Option<usize> {
-        let Some(class) = usage.class() else {
-            self.silent.add(1);
-            return None;
-        };
-        let row = &self.uses[row_of(class, usage.asked)];
+    pub(crate) fn count(&self, class: usize, asked: bool) -> bool {
+        let row = &self.uses[row_of(class, asked)];
         let calls = row.calls.get() + 1;
         row.calls.set(calls);
-        if calls >= row.due.get() { Some(class) } else { None }
+        calls >= row.due.get()
     }
 
-    /// Counts a finished use as one of many writers; returns its class.
-    pub(crate) fn count_shared(&self, usage: Use) -> Option<usize> {
-        match usage.class() {
+    /// Counts a finished use that neither asked for nor held anything, as the only writer.
+    #[inline]
+    pub(crate) fn count_silent(&self) {
+        self.silent.add(1);
+    }
+
+    /// Counts a finished use as one of many writers.
+    pub(crate) fn count_shared(&self, usage: Use) {
+        match usage.counted_class() {
             Some(class) => self.uses[row_of(class, usage.asked)].calls.add_shared(1),
             None => self.silent.add_shared(1),
         }
-        usage.class()
     }
 
     /// All ends of guards and donations.
@@ -131,8 +134,8 @@ impl Books {
 
     /// Calls of a class since they were last merged or taken, by the counters' owner; they are merged with this.
     pub(crate) fn merge(&self, class: usize) -> u64 {
-        let calls = self.uses[class].calls.get() + self.uses[class + CLASSES].calls.get();
-        let taken = self.taken[class].get() + self.taken[class + CLASSES].get();
+        let calls = self.rows(class).map(|row| self.uses[row].calls.get()).sum::<u64>();
+        let taken = self.rows(class).map(|row| self.taken[row].get()).sum();
         let unmerged = calls - self.merged[class].get().max(taken);
         self.merged[class].set(calls);
         unmerged
@@ -140,18 +143,24 @@ impl Books {
 
     /// The owner may count `calls` more of `class`, whether asked or not, before the next merge is due.
     pub(crate) fn allow(&self, class: usize, calls: u64) {
-        for row in [&self.uses[class], &self.uses[class + CLASSES]] {
+        for row in self.rows(class) {
+            let row = &self.uses[row];
             row.due.set(row.calls.get().saturating_add(calls));
         }
     }
 
-    /// Calls of the class (in the second half: of those asked for) that no calibration has taken.
-    pub(crate) fn window(&self, row: usize) -> u64 {
-        self.uses[row].calls.get().saturating_sub(self.taken[row].get())
+    fn rows(&self, class: usize) -> std::array::IntoIter<usize, 2> {
+        [row_of(class, false), row_of(class, true)].into_iter()
     }
 
-    /// Takes the calls of a row for a calibration; under the calibrator's lock.
-    pub(crate) fn take(&self, row: usize) -> u64 {
+    /// Calls of the class that no calibration has taken.
+    pub(crate) fn window(&self, class: usize) -> u64 {
+        self.rows(class).map(|row| self.uses[row].calls.get().saturating_sub(self.taken[row].get())).sum()
+    }
+
+    /// Takes the calls of a class, those asked for or the others, for a calibration; under the calibrator's lock.
+    pub(crate) fn take(&self, class: usize, asked: bool) -> u64 {
+        let row = row_of(class, asked);
         let calls = self.uses[row].calls.get();
         let window = calls - self.taken[row].get();
         self.taken[row].set(calls);

@@ -4,6 +4,8 @@
 //! budget is charged for a run of them at once, whether they are filled or not, and `push` only compares a length with
 //! the lease. `charged` is therefore never less than the bytes that lie idle, and it never exceeds the maximum.
 
+use std::sync::Arc;
+
 use crate::sync::{AtomicUsize, Ordering, Padded};
 
 #[derive(Debug)]
@@ -14,6 +16,8 @@ pub(crate) struct Budget {
     leased_bytes_max: usize,
     charged: Padded<AtomicUsize>,
     leased: Padded<AtomicUsize>,
+    /// A budget over several pools: everything is charged there too.
+    parent: Option<Arc<Budget>>,
 }
 
 impl Budget {
@@ -23,23 +27,58 @@ impl Budget {
             leased_bytes_max: bytes_max / 2,
             charged: Padded(AtomicUsize::new(0)),
             leased: Padded(AtomicUsize::new(0)),
+            parent: None,
         }
     }
 
-    /// Charges `bytes` if the budget has them. Model: loom_tests::charges_never_exceed_the_budget.
+    /// A budget that is part of another one, or not.
+    pub(crate) fn within(bytes_max: usize, parent: Option<Arc<Budget>>) -> Budget {
+        let mut budget = Budget::new(bytes_max);
+        budget.parent = parent;
+        budget
+    }
+
+    /// Charges `bytes` if the budget has them. Model:
+    /// loom_tests::budget::charges_never_exceed_the_budget.
     pub(crate) fn charge(&self, bytes: usize) -> bool {
-        add_up_to(&self.charged, bytes, self.bytes_max)
+        if !add_up_to(&self.charged, bytes, self.bytes_max) {
+            return false;
+        }
+        #[cfg(pool_loom)]
+        if self.parent.is_none() {
+            crate::loom_tests::ledger::charged(bytes, self.bytes_max);
+        }
+        let granted = self.parent.as_ref().is_none_or(|parent| parent.charge(bytes));
+        if !granted {
+            self.charged.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        granted
     }
 
     pub(crate) fn release(&self, bytes: usize) {
-        // Relaxed: the counter guards no memory, only its own value.
+        // Relaxed: the counter guards no memory, only its own value. Model: loom_tests::budget::
+        // a_budget_of_one_buffer_keeps_no_more.
         let before = self.charged.fetch_sub(bytes, Ordering::Relaxed);
         debug_assert!(before >= bytes, "released {bytes} of {before} bytes charged");
+        #[cfg(pool_loom)]
+        if self.parent.is_none() {
+            crate::loom_tests::ledger::released(bytes);
+        }
+        if let Some(parent) = &self.parent {
+            parent.release(bytes);
+        }
     }
 
     /// Moves bytes that are charged already, of buffers that lie in the shared part, to a thread cache's leases.
     pub(crate) fn lease_charged(&self, bytes: usize) -> bool {
-        add_up_to(&self.leased, bytes, self.leased_bytes_max)
+        if !add_up_to(&self.leased, bytes, self.leased_bytes_max) {
+            return false;
+        }
+        let granted = self.parent.as_ref().is_none_or(|parent| parent.lease_charged(bytes));
+        if !granted {
+            self.leased.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        granted
     }
 
     /// Charges and leases `bytes`.
@@ -56,8 +95,12 @@ impl Budget {
 
     /// Takes bytes out of the leases; they stay charged.
     pub(crate) fn unlease(&self, bytes: usize) {
+        // Relaxed, and model: as in `release`.
         let before = self.leased.fetch_sub(bytes, Ordering::Relaxed);
         debug_assert!(before >= bytes, "unleased {bytes} of {before} bytes leased");
+        if let Some(parent) = &self.parent {
+            parent.unlease(bytes);
+        }
     }
 
     pub(crate) fn bytes_max(&self) -> usize {
@@ -65,11 +108,74 @@ impl Budget {
     }
 }
 
+/// A pool ends with what lay in it; its share of the common budget is free again.
+impl Drop for Budget {
+    fn drop(&mut self) {
+        if let Some(parent) = self.parent.take() {
+            parent.unlease(self.leased.load(Ordering::Relaxed));
+            parent.release(self.charged.load(Ordering::Relaxed));
+        }
+    }
+}
+
 fn add_up_to(counter: &AtomicUsize, bytes: usize, max: usize) -> bool {
-    // Relaxed: the counter guards no memory, only its own value.
+    // Relaxed: the counter guards no memory, only its own value, and the exchange compares with the last. Model:
+    // loom_tests::budget::charges_never_exceed_the_budget.
     counter
         .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |before| {
             before.checked_add(bytes).filter(|&after| after <= max)
         })
         .is_ok()
+}
+
+#[cfg(all(test, not(pool_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_parent_refuses_is_not_charged_to_the_child() {
+        let parent = Arc::new(Budget::new(100));
+        let child = Budget::within(1000, Some(Arc::clone(&parent)));
+        assert!(child.lease(50) && child.charge(50) && !child.charge(1) && !child.lease(1));
+        assert_eq!((child.charged.load(Ordering::Relaxed), child.leased.load(Ordering::Relaxed)), (100, 50));
+        child.release(1);
+        assert!(!child.lease(1), "half of the parent is leased");
+        child.unlease(1);
+        assert!(child.lease(1));
+        drop(child);
+        assert_eq!((parent.charged.load(Ordering::Relaxed), parent.leased.load(Ordering::Relaxed)), (0, 0));
+    }
+
+    /// The figure itself, not one that was clamped.
+    #[test]
+    fn children_together_never_charge_more_than_the_parent_has() {
+        let parent = Arc::new(Budget::new(1000));
+        let children: [Budget; 3] = std::array::from_fn(|_| Budget::within(700, Some(Arc::clone(&parent))));
+        let refused = std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..6)
+                .map(|worker| {
+                    let child = &children[worker % children.len()];
+                    scope.spawn(move || {
+                        let mut refused = 0;
+                        for round in 0..20_000 {
+                            let bytes = 100 + (round * 37 + worker * 11) % 300;
+                            if child.charge(bytes) {
+                                std::thread::yield_now();
+                                child.release(bytes);
+                            } else {
+                                refused += 1;
+                            }
+                        }
+                        refused
+                    })
+                })
+                .collect();
+            while !workers.iter().all(|worker| worker.is_finished()) {
+                assert!(parent.charged.load(Ordering::Relaxed) <= 1000);
+            }
+            workers.into_iter().map(|worker| worker.join().expect("no panic")).sum::<u64>()
+        });
+        assert!(refused > 0, "the budget never mattered");
+        assert_eq!(parent.charged.load(Ordering::Relaxed), 0);
+    }
 }

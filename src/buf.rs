@@ -64,19 +64,82 @@ use crate::usage::Mark;
 /// drop(pool);
 /// drop(buf);
 /// ```
+///
+/// A buffer that went back cannot be read, neither through the guard nor through a slice of it:
+///
+/// ```compile_fail,E0382
+/// let buf = bytebufferpool::get();
+/// drop(buf);
+/// assert!(buf.is_empty());
+/// ```
+///
+/// ```compile_fail,E0505
+/// let buf = bytebufferpool::get();
+/// let slice = buf.as_slice();
+/// drop(buf);
+/// assert!(slice.is_empty());
+/// ```
+///
+/// ```
+/// let buf = bytebufferpool::get();
+/// let slice = buf.as_slice();
+/// assert!(slice.is_empty());
+/// drop(buf);
+/// ```
+///
+/// A guard that borrows its pool goes to threads that end before the pool does, and is frozen only if the pool is a
+/// `static` or behind an `Arc`:
+///
+/// ```compile_fail,E0597
+/// use bytebufferpool::Pool;
+///
+/// let pool = Pool::new();
+/// let buf = pool.get();
+/// std::thread::spawn(move || drop(buf)).join().unwrap();
+/// ```
+///
+/// ```compile_fail,E0597
+/// use bytebufferpool::Pool;
+///
+/// let pool = Pool::new();
+/// let frozen = pool.get().freeze();
+/// ```
+///
+/// ```
+/// use bytebufferpool::Pool;
+///
+/// static POOL: Pool = Pool::new();
+/// let (buf, frozen) = (POOL.get(), POOL.get().freeze());
+/// std::thread::spawn(move || drop((buf, frozen))).join().unwrap();
+///
+/// let pool = Pool::new();
+/// let buf = pool.get();
+/// std::thread::scope(|scope| {
+///     scope.spawn(move || drop(buf));
+/// });
+/// ```
 #[must_use = "a buffer that is dropped at once was fetched for nothing; consider `prefill` to warm a pool up"]
 pub struct PooledBuf<P: AsRef<Pool> = &'static Pool> {
     /// Taken by whatever ends the guard. Not dropped by itself, which would cost a look at its capacity every time.
     vec: ManuallyDrop<Vec<u8>>,
     mark: Mark,
+    #[cfg(feature = "leak-trace")]
+    trace: crate::leak_trace::Ticket,
     pool: P,
 }
 
 impl<P: AsRef<Pool>> PooledBuf<P> {
     #[inline]
+    #[cfg_attr(feature = "leak-trace", track_caller)]
     pub(crate) fn new(vec: Vec<u8>, mark: Mark, pool: P) -> PooledBuf<P> {
         debug_assert!(vec.is_empty());
-        PooledBuf { vec: ManuallyDrop::new(vec), mark, pool }
+        PooledBuf {
+            vec: ManuallyDrop::new(vec),
+            mark,
+            #[cfg(feature = "leak-trace")]
+            trace: pool.as_ref().begin_trace(),
+            pool,
+        }
     }
 
     /// The buffer itself, for trait implementations that only append within the capacity.
@@ -86,6 +149,13 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
     }
 
     /// How many bytes the buffer holds before it grows.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let buf = bytebufferpool::global().get_with_capacity(1000);
+    /// assert!(buf.capacity() >= 1000);
+    /// ```
     #[inline]
     #[must_use]
     pub fn capacity(&self) -> usize {
@@ -93,6 +163,14 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
     }
 
     /// The contents. `O(1)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut buf = bytebufferpool::get();
+    /// buf.push_str("ab");
+    /// assert_eq!(buf.as_slice(), b"ab");
+    /// ```
     #[inline]
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
@@ -104,11 +182,30 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
     /// # Errors
     ///
     /// When the contents are not UTF-8.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut buf = bytebufferpool::get();
+    /// buf.push_str("grün");
+    /// assert_eq!(buf.as_str(), Ok("grün"));
+    /// buf.truncate(3);
+    /// assert!(buf.as_str().is_err());
+    /// ```
     pub fn as_str(&self) -> Result<&str, Utf8Error> {
         std::str::from_utf8(&self.vec)
     }
 
     /// Empties the buffer; the capacity stays. `O(1)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut buf = bytebufferpool::get();
+    /// buf.push(1);
+    /// buf.clear();
+    /// assert!(buf.is_empty());
+    /// ```
     #[inline]
     pub fn clear(&mut self) {
         self.mark.raise(self.vec.len());
@@ -116,6 +213,15 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
     }
 
     /// Shortens the contents to `len` bytes; does nothing if they are shorter. `O(1)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut buf = bytebufferpool::get();
+    /// buf.push_str("line\r\n");
+    /// buf.truncate(4);
+    /// assert_eq!(buf, *b"line");
+    /// ```
     #[inline]
     pub fn truncate(&mut self, len: usize) {
         self.mark.raise(self.vec.len());
@@ -128,6 +234,14 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
     ///
     /// When the length would overflow `isize::MAX`. Memory exhaustion aborts, as with `Vec`; see
     /// [`try_reserve`](PooledBuf::try_reserve).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut buf = bytebufferpool::get();
+    /// buf.extend_from_slice(&[7; 100_000]);
+    /// assert_eq!(buf.len(), 100_000);
+    /// ```
     #[inline]
     pub fn extend_from_slice(&mut self, bytes: &[u8]) {
         self.reserve(bytes.len());
@@ -155,6 +269,14 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
     }
 
     /// Appends one byte.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut buf = bytebufferpool::get();
+    /// buf.push(b'\n');
+    /// assert_eq!(buf, *b"\n");
+    /// ```
     #[inline]
     pub fn push(&mut self, byte: u8) {
         self.reserve(1);
@@ -162,6 +284,14 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
     }
 
     /// Appends text.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut buf = bytebufferpool::get();
+    /// buf.push_str("text");
+    /// assert_eq!(buf, *b"text");
+    /// ```
     #[inline]
     pub fn push_str(&mut self, text: &str) {
         self.extend_from_slice(text.as_bytes());
@@ -191,6 +321,14 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
     /// # Panics
     ///
     /// When the length would overflow `isize::MAX`; see [`try_reserve`](PooledBuf::try_reserve).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut buf = bytebufferpool::get();
+    /// buf.reserve(1000);
+    /// assert!(buf.capacity() >= 1000);
+    /// ```
     #[inline]
     pub fn reserve(&mut self, additional: usize) {
         if additional > self.vec.capacity() - self.vec.len() {
@@ -221,6 +359,14 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
     }
 
     /// Changes the length to `len`, filling with `value`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut buf = bytebufferpool::get();
+    /// buf.resize(3, b'x');
+    /// assert_eq!(buf, *b"xxx");
+    /// ```
     pub fn resize(&mut self, len: usize, value: u8) {
         self.mark.raise(self.vec.len());
         self.reserve(len.saturating_sub(self.vec.len()));
@@ -228,12 +374,30 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
     }
 
     /// Moves the contents of `other` to the end, leaving it empty with its capacity. One copy.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut buf = bytebufferpool::get();
+    /// let mut tail = b"tail".to_vec();
+    /// buf.append(&mut tail);
+    /// assert!(buf == *b"tail" && tail.is_empty());
+    /// ```
     pub fn append(&mut self, other: &mut Vec<u8>) {
         self.extend_from_slice(other);
         other.clear();
     }
 
     /// Replaces the contents by `bytes`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut buf = bytebufferpool::get();
+    /// buf.push(1);
+    /// buf.set(b"new");
+    /// assert_eq!(buf, *b"new");
+    /// ```
     pub fn set(&mut self, bytes: &[u8]) {
         self.clear();
         self.extend_from_slice(bytes);
@@ -281,6 +445,17 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
     /// # Errors
     ///
     /// The writer's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut buf = bytebufferpool::get();
+    /// buf.push_str("out");
+    /// let mut out = Vec::new();
+    /// buf.write_to(&mut out)?;
+    /// assert_eq!(out, b"out");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn write_to<W: Write + ?Sized>(&self, writer: &mut W) -> io::Result<()> {
         writer.write_all(&self.vec)
     }
@@ -306,6 +481,15 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
     /// Takes the buffer out of the pool, contents and all. `O(1)`.
     ///
     /// [`Pool::put`] brings it, or any other `Vec`, in again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = bytebufferpool::Pool::new();
+    /// let vec = pool.get().into_vec();
+    /// assert_eq!(pool.stats().detached, 1);
+    /// pool.put(vec);
+    /// ```
     #[must_use = "consider `discard` to free the buffer"]
     pub fn into_vec(mut self) -> Vec<u8> {
         self.pool.as_ref().detach(self.mark, self.vec.len());
@@ -337,6 +521,14 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
     }
 
     /// Ends the loan and frees the buffer instead of returning it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = bytebufferpool::Pool::new();
+    /// pool.get().discard();
+    /// assert_eq!(pool.stats().retained_buffers, 0);
+    /// ```
     pub fn discard(mut self) {
         let vec = mem::take(&mut *self.vec);
         self.pool.as_ref().discard(vec, self.mark);
@@ -347,6 +539,8 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
 impl<P: AsRef<Pool>> Drop for PooledBuf<P> {
     #[inline]
     fn drop(&mut self) {
+        #[cfg(feature = "leak-trace")]
+        self.pool.as_ref().end_trace(self.trace);
         self.pool.as_ref().finish(&mut self.vec, self.mark);
     }
 }
@@ -434,7 +628,8 @@ impl<P: AsRef<Pool>> Write for PooledBuf<P> {
     }
 
     fn write_vectored(&mut self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
-        let len = slices.iter().map(|slice| slice.len()).sum();
+        // Saturates, so that slices which overlap to more than memory holds are refused by `reserve`.
+        let len = slices.iter().fold(0, |len: usize, slice| len.saturating_add(slice.len()));
         self.reserve(len);
         for slice in slices {
             self.vec.extend_from_slice(slice);

@@ -1,8 +1,8 @@
 //! `bytes::BufMut` for the guard: one of the two places with `unsafe`.
 #![allow(unsafe_code)]
 
-use bytes::BufMut;
 use bytes::buf::UninitSlice;
+use bytes::{Buf, BufMut};
 
 use crate::{Pool, PooledBuf};
 
@@ -36,6 +36,17 @@ unsafe impl<P: AsRef<Pool>> BufMut for PooledBuf<P> {
             self.reserve(1);
         }
         self.inner_mut().spare_capacity_mut().into()
+    }
+
+    /// Not the trait's own, which would fill one class after the other.
+    #[inline]
+    fn put<B: Buf>(&mut self, mut source: B) {
+        while source.has_remaining() {
+            let chunk = source.chunk();
+            self.extend_from_slice(chunk);
+            let count = chunk.len();
+            source.advance(count);
+        }
     }
 
     #[inline]

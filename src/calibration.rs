@@ -12,6 +12,7 @@ use crate::class::{CLASSES, class_of, size_of_class};
 
 /// How a calibration chooses the default size, the capacity that a plain `get` starts with.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(::serde::Serialize, ::serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum DefaultSize {
     /// The size class with the most calls, as in Go's bytebufferpool.
@@ -121,7 +122,7 @@ fn class_at_share(calls: &[u64; CLASSES], share: f64) -> Option<usize> {
     })
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(pool_loom)))]
 mod tests {
     use super::*;
 

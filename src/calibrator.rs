@@ -45,19 +45,22 @@ impl Calibrator {
         let merged = self.add(class, books.merge(class));
         let left = self.threshold.saturating_sub(merged);
         // Plain and asked calls run towards their limits apart: half for each, so that together they see the crossing.
-        books.allow(class, ((left + 2) / 2).min(self.merge_batch));
+        books.allow(class, (left / 2 + 1).min(self.merge_batch));
         merged > self.threshold
     }
 
     /// Adds calls that no thread's own books hold back; the calls so far.
     pub(crate) fn add(&self, class: usize, calls: u64) -> u64 {
-        // Relaxed: only a hint; the window is taken under the lock.
-        self.merged[class].fetch_add(calls, Ordering::Relaxed).saturating_add(calls)
+        // Release and Acquire, with each other and with the stores below: whoever brings the count past the threshold
+        // then sees, when it looks at the counters, every call that is in the count. Relaxed, it may find too few, take
+        // no window, and nobody else looks. Model: loom_tests::calibration::
+        // two_threads_past_the_threshold_take_one_window.
+        self.merged[class].fetch_add(calls, Ordering::AcqRel).saturating_add(calls)
     }
 
     /// Takes the window if a class of it is past the threshold; or if `anyway`.
     ///
-    /// Model: loom_tests::two_threads_past_the_threshold_take_one_window.
+    /// Model: loom_tests::calibration::two_threads_past_the_threshold_take_one_window.
     pub(crate) fn take_window<'a>(
         &self,
         books: impl Iterator<Item = &'a Books> + Clone,
@@ -75,13 +78,14 @@ impl Calibrator {
         for merged in &self.merged {
             // Before the counters are read: calls merged after this may be counted twice, never missed, and a count
             // that is too high only makes somebody look.
-            merged.store(0, Ordering::Relaxed);
+            // A swap, as a store would cut off what others released; orderings and model: see `add`.
+            merged.swap(0, Ordering::AcqRel);
         }
         let mut window = Window::default();
         for books in books {
             for class in 0..CLASSES {
-                window.plain[class] += books.take(class);
-                window.asked[class] += books.take(class + CLASSES);
+                window.plain[class] += books.take(class, false);
+                window.asked[class] += books.take(class, true);
             }
         }
         if window != Window::default() {
@@ -97,12 +101,15 @@ impl Calibrator {
     /// What was merged is more than what is there: calls that the last calibration had taken already.
     fn correct<'a>(&self, books: impl Iterator<Item = &'a Books> + Clone) {
         for (class, merged) in self.merged.iter().enumerate() {
-            merged.store(window_calls(books.clone(), class), Ordering::Relaxed);
+            // First to zero, then what is there: calls merged in between are counted twice, never missed. Orderings and
+            // model: see `add`.
+            merged.swap(0, Ordering::AcqRel);
+            merged.fetch_add(window_calls(books.clone(), class), Ordering::AcqRel);
         }
     }
 }
 
 /// Calls of the class in the window that runs.
 pub(crate) fn window_calls<'a>(books: impl Iterator<Item = &'a Books>, class: usize) -> u64 {
-    books.map(|books| books.window(class) + books.window(class + CLASSES)).sum()
+    books.map(|books| books.window(class)).sum()
 }

@@ -8,10 +8,20 @@
 pub const MIN_CLASS_SIZE: usize = 64;
 
 /// The size of the largest class, in bytes: 32 MiB. Larger buffers are allocated on demand and never kept.
+#[cfg(not(pool_loom))]
 pub const MAX_CLASS_SIZE: usize = 32 << 20;
 
+/// Few classes make few atomics, and models that end.
+#[cfg(pool_loom)]
+pub const MAX_CLASS_SIZE: usize = 512;
+
 /// How many size classes there are: 20, `MIN_CLASS_SIZE << 0` to `MIN_CLASS_SIZE << 19`.
+#[cfg(not(pool_loom))]
 pub const CLASSES: usize = 20;
+
+/// Two that have stacks and two that have large slots.
+#[cfg(pool_loom)]
+pub const CLASSES: usize = 4;
 
 const _: () = assert!(MIN_CLASS_SIZE.is_power_of_two());
 const _: () = assert!(MIN_CLASS_SIZE << (CLASSES - 1) == MAX_CLASS_SIZE);
@@ -36,13 +46,25 @@ pub(crate) const fn class_of(len: usize) -> usize {
     class as usize
 }
 
+/// [`class_of`] of 1 to 32 MiB; of everything else some number that is no class. Three instructions, for the hot path.
+#[inline]
+pub(crate) const fn class_or_none(len: usize) -> usize {
+    ((len.wrapping_sub(1) | (MIN_CLASS_SIZE - 1)).ilog2() - (MIN_CLASS_BITS - 1)) as usize
+}
+
 /// The class whose size is exactly `capacity`, if there is one below `classes`.
 #[inline]
 pub(crate) const fn class_of_capacity(capacity: usize, classes: usize) -> Option<usize> {
-    // Capacities below 64 bytes wrap to a class that is out of range; zero has 64 trailing zeros.
-    let class = capacity.trailing_zeros().wrapping_sub(MIN_CLASS_BITS) as usize;
-    // Not `is_power_of_two`: this is the comparison that a slot makes too, and the compiler then sees one, not two.
-    if class < classes && capacity == size_of_class(class) { Some(class) } else { None }
+    // A class's size becomes `1 << class`; anything below the smallest wraps to the top, zero stays zero.
+    let bit = capacity.rotate_right(MIN_CLASS_BITS);
+    let below = bit.wrapping_sub(1);
+    if below >= (1 << classes) - 1 {
+        return None;
+    }
+    if bit & below != 0 {
+        return None;
+    }
+    Some(bit.trailing_zeros() as usize)
 }
 
 /// The largest class that a buffer of `capacity` bytes can be cut down to; `None` below the smallest class and above
@@ -54,7 +76,7 @@ pub(crate) const fn class_below(capacity: usize) -> Option<usize> {
     Some((capacity.ilog2() - MIN_CLASS_BITS) as usize)
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(pool_loom)))]
 mod tests {
     use super::*;
 
@@ -72,6 +94,8 @@ mod tests {
         for len in (0..=65_600).chain(edges).chain([usize::MAX - 1, usize::MAX]) {
             let class = class_of(len);
             assert_eq!(class, class_by_search(len), "length {len}");
+            let fits = (1..=MAX_CLASS_SIZE).contains(&len);
+            assert!(if fits { class_or_none(len) == class } else { class_or_none(len) >= CLASSES }, "length {len}");
             assert!(len > MAX_CLASS_SIZE || size_of_class(class) >= len, "length {len}");
             assert!(class == 0 || size_of_class(class - 1) < len, "length {len}");
         }

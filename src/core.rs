@@ -7,12 +7,16 @@
 //! and only when the budget has nothing left is the buffer freed. A buffer above 32 KiB lies in its thread's large slot,
 //! where others can take it, or in the depot.
 //!
-//! On one thread this keeps and finds exactly what the plain locked pool does (`model.rs`): before a buffer is freed
+//! On one thread this keeps and finds exactly what the plain locked pool does (`locked.rs`): before a buffer is freed
 //! for want of budget, every lease that covers nothing is given up.
 
 use std::collections::TryReserveError;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use once_cell::race::OnceBox;
+
+use crate::announce::{Calibration, announce};
 use crate::books::{Books, Counter, Reason};
 use crate::budget::Budget;
 use crate::builder::{Config, Growth};
@@ -22,25 +26,27 @@ use crate::class::{CLASSES, MAX_CLASS_SIZE, class_below, class_of, class_of_capa
 use crate::depot::Depot;
 use crate::policy::Policy;
 use crate::pool::Pool;
+use crate::recorder::Recorder;
 use crate::stats::{ClassStats, Dropped, Stats};
 use crate::storage::{
     BATCH_SLOTS, Batch, LargePut, Local, SMALL_CLASSES, Shard, Shards, Shared, Tenant, shrink, slots_max,
 };
-use crate::sync::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 use crate::usage::Use;
 
 /// What the threads of a pool share.
 #[derive(Debug)]
 pub(crate) struct Core {
     config: Config,
-    budget: Budget,
     depot: Depot,
     calibrator: Calibrator,
     clock: Clock,
-    /// Bytes charged for large slots, filled or not.
-    large_leased_bytes: AtomicUsize,
     /// The books of threads that have no shard any more, written by all of them.
     orphans: Books,
+    /// Once the pool was recorded.
+    recorder: OnceBox<Arc<Recorder>>,
+    /// Last, as fields are dropped in order: buffers are freed before a common budget has their bytes again.
+    budget: Budget,
 }
 
 /// One operation: a pool's parts, and the shard of the thread that operates.
@@ -54,16 +60,22 @@ pub(crate) struct Op<'p> {
 }
 
 impl Core {
-    pub(crate) fn new(config: &Config) -> Core {
+    pub(crate) fn new(config: &Config, shared_budget: Option<Arc<Budget>>) -> Core {
         Core {
             config: *config,
-            budget: Budget::new(config.retained_bytes_max),
             depot: Depot::new(),
             calibrator: Calibrator::new(config.calibrate_calls_threshold),
             clock: Clock::new(config.trim_interval),
-            large_leased_bytes: AtomicUsize::new(0),
             orphans: Books::default(),
+            recorder: OnceBox::new(),
+            budget: Budget::within(config.retained_bytes_max, shared_budget),
         }
+    }
+}
+
+impl Core {
+    pub(crate) fn recorder(&self) -> &Arc<Recorder> {
+        self.recorder.get_or_init(|| Box::new(Arc::new(Recorder::new())))
     }
 }
 
@@ -75,9 +87,8 @@ impl Tenant for Core {
             core.calibrator.add(class, local.books.merge(class));
             local.books.allow(class, 1);
         }
-        // Full large slots stay: others take from them, and `trim` frees them.
         for class in SMALL_CLASSES..CLASSES {
-            core.release_large(&local, class);
+            core.empty_large(local, class);
         }
     }
 }
@@ -91,11 +102,7 @@ impl Core {
                 // The bytes leave the lease but stay charged, for the batch.
                 let count = batch.len();
                 self.shrink_lease(local, class, local.leased(class) - count);
-                if let Err(batch) = self.depot.shelf(class).push(batch) {
-                    local.books.dropped[Reason::ShelfFull as usize].add(count as u64);
-                    self.budget.release(count * size_of_class(class));
-                    drop(batch);
-                }
+                self.hand_over(local, batch);
             }
             self.release_unused_lease(local, class);
         }
@@ -117,11 +124,34 @@ impl Core {
         }
     }
 
-    /// Gives up the lease of a shard's large slot if that is empty.
-    fn release_large(&self, shard: &Shard, class: usize) {
-        if shard.large(class).release() {
+    /// Gives what lies in a thread's large slot to the depot, and its lease back.
+    fn empty_large(&self, local: Local<'_>, class: usize) {
+        let Some(mut vec) = local.large(class).take() else {
+            return self.release_large(local, class);
+        };
+        local.release_large(class);
+        self.budget.unlease(size_of_class(class));
+        let mut batch = Batch::new(class);
+        let pushed = batch.push(&mut vec);
+        debug_assert!(pushed, "a large slot gives back exactly what it was given");
+        self.hand_over(local, batch);
+    }
+
+    /// Lays a charged batch on its shelf, or frees it.
+    fn hand_over(&self, local: Local<'_>, batch: Batch) {
+        let (class, count) = (batch.class(), batch.len());
+        if let Err(batch) = self.depot.shelf(class).push(batch) {
+            local.books.dropped[Reason::ShelfFull as usize].add(count as u64);
+            self.budget.release(count * size_of_class(class));
+            drop(batch);
+        }
+    }
+
+    /// Gives up the lease of this thread's large slot if that is empty.
+    fn release_large(&self, local: Local<'_>, class: usize) {
+        if local.release_large(class) {
             let size = size_of_class(class);
-            self.large_leased_bytes.fetch_sub(size, Ordering::Relaxed);
+            self.budget.unlease(size);
             self.budget.release(size);
         }
     }
@@ -174,12 +204,20 @@ impl<'p> Op<'p> {
     pub(crate) fn grow(self, vec: &mut Vec<u8>, additional: usize) -> Result<(), TryReserveError> {
         let needed = match vec.len().checked_add(additional) {
             Some(needed) if needed <= MAX_CLASS_SIZE => needed,
+            #[cfg(feature = "zeroize")]
+            _ => return crate::wipe::try_reserve(vec, additional),
+            #[cfg(not(feature = "zeroize"))]
             _ => return vec.try_reserve(additional),
         };
-        let class = class_of(needed).max(self.pool.policy.load().jump_class());
+        let least = class_of(needed);
+        let class = least.max(self.pool.policy.load().jump_class());
         let mut larger = match self.take(class) {
             Some(larger) => larger,
-            None => self.allocate(size_of_class(class))?,
+            // A jump is a convenience; what is needed may still be had.
+            None if class > least => {
+                self.allocate(size_of_class(class)).or_else(|_| self.allocate(size_of_class(least)))?
+            }
+            None => self.allocate(size_of_class(least))?,
         };
         self.add(|books| &books.growths, 1);
         larger.extend_from_slice(vec);
@@ -237,7 +275,7 @@ impl<'p> Op<'p> {
     pub(crate) fn trim(self) -> usize {
         self.pool.policy.next_epoch();
         self.pool.renew_stamp();
-        let mut freed_bytes = self.follow_policy();
+        let mut freed_bytes = 0;
         for class in 0..CLASSES {
             let shelf = self.core.depot.shelf(class);
             freed_bytes += self.free_from_shelf(class, shelf.low());
@@ -250,7 +288,7 @@ impl<'p> Op<'p> {
                 }
             }
         }
-        freed_bytes
+        freed_bytes + self.follow_policy()
     }
 
     /// Frees everything idle but other threads' caches. Returns the bytes freed.
@@ -258,11 +296,12 @@ impl<'p> Op<'p> {
         let mut freed_bytes = 0;
         for class in 0..CLASSES {
             freed_bytes += self.purge_class(class);
-            if let (Some(local), true) = (self.local, class < SMALL_CLASSES) {
-                freed_bytes += self.free_from_cache(local, class, local.len(class));
-                self.core.release_unused_lease(local, class);
-            }
         }
+        let Some(local) = self.local else { return freed_bytes };
+        for class in 0..SMALL_CLASSES {
+            freed_bytes += self.free_from_cache(local, class, local.len(class));
+        }
+        self.release_unused_leases(local);
         freed_bytes
     }
 
@@ -282,14 +321,20 @@ impl<'p> Op<'p> {
     }
 
     fn count(self, usage: Use) {
-        match self.local {
-            Some(local) => {
-                if let Some(class) = local.books.count(usage) {
-                    self.merge(class);
+        let class = usage.counted_class();
+        match (self.local, class) {
+            (Some(local), Some(class)) => {
+                if local.books.count(class, usage.asked) {
+                    self.merge(usage);
                 }
             }
-            None => {
-                let Some(class) = self.core.orphans.count_shared(usage) else { return };
+            (Some(local), None) => local.books.count_silent(),
+            (None, _) => {
+                self.core.orphans.count_shared(usage);
+                let Some(class) = class else { return };
+                if self.records() {
+                    self.core.recorder().note(usage.peak, 0);
+                }
                 if self.core.calibrator.add(class, 1) > self.core.config.calibrate_calls_threshold {
                     self.take_window(false);
                 }
@@ -297,29 +342,51 @@ impl<'p> Op<'p> {
         }
     }
 
-    /// A batch of this thread's calls of `class` is due.
-    pub(crate) fn merge(self, class: usize) {
-        let Some(local) = self.local else { return };
-        if self.core.calibrator.merge(&local.books, class) {
+    /// A batch of this thread's calls is due, of the class that `usage`, the last of them, was counted in.
+    pub(crate) fn merge(self, usage: Use) {
+        let (Some(local), Some(class)) = (self.local, usage.counted_class()) else { return };
+        let is_past = self.core.calibrator.merge(&local.books, class);
+        if self.records() {
+            let shard: &Shard = &local;
+            self.core.recorder().note(usage.peak, std::ptr::from_ref(shard) as usize / size_of::<Shard>());
+            local.books.allow(class, 1);
+        }
+        if is_past {
             self.take_window(false);
+        }
+    }
+
+    fn records(self) -> bool {
+        self.core.recorder.get().is_some_and(|recorder| recorder.records())
+    }
+
+    /// While the pool records, every call is due, and noted.
+    pub(crate) fn follow_recording(self) {
+        if let (Some(local), true) = (self.local, self.records()) {
+            (0..CLASSES).for_each(|class| local.books.allow(class, 1));
         }
     }
 
     fn take_window(self, anyway: bool) {
         let books = self.books();
-        self.core.calibrator.take_window(books, anyway, |window| self.learn(window));
+        let mut learnt = None;
+        self.core.calibrator.take_window(books, anyway, |window| learnt = self.learn(window));
         self.follow_policy();
         self.pass_interval_if_due();
+        if let (Some(calibration), Some(_)) = (learnt, self.local) {
+            announce(self.pool, self.core.config.on_calibration, &calibration);
+        }
     }
 
-    fn learn(self, window: &Window) {
+    fn learn(self, window: &Window) -> Option<Calibration> {
         let before = self.pool.policy.load().sizes();
-        let Some(sizes) = calibrate(window, &self.core.config.limits, before) else { return };
+        let sizes = calibrate(window, &self.core.config.limits, before)?;
         self.pool.policy.set_sizes(sizes, jump_class(&self.core.config, sizes));
         self.pool.renew_stamp();
         for class in sizes.max_class + 1..CLASSES {
             self.purge_class(class);
         }
+        Some(Calibration::new(self.core.calibrator.calibrations() + 1, before, sizes))
     }
 
     fn books(self) -> impl Iterator<Item = &'p Books> + Clone {
@@ -336,7 +403,8 @@ impl<'p> Op<'p> {
                 return Some(vec);
             }
         }
-        let highest = (class + self.core.config.look_up_classes).min(CLASSES - 1);
+        // Nothing lies above the ceiling, so a get above it need not search.
+        let highest = (class + self.core.config.look_up_classes).min(self.pool.policy.load().max_class());
         (class..=highest).find_map(|class| self.take_of_class(class))
     }
 
@@ -377,7 +445,7 @@ impl<'p> Op<'p> {
         }
         while local.len(class) < local.leased(class) {
             let Some(mut vec) = batch.pop() else { break };
-            let pushed = local.push(class, &mut vec);
+            let pushed = local.push(&mut vec);
             debug_assert!(pushed, "a batch gives back exactly what it was given");
         }
         before
@@ -422,11 +490,11 @@ impl<'p> Op<'p> {
     }
 
     fn keep_small(self, local: Local<'p>, class: usize, mut vec: Vec<u8>) {
-        if local.push(class, &mut vec) {
+        if local.push(&mut vec) {
             return;
         }
         let has_room = self.extend_lease(local, class) || self.make_room(local, class);
-        if !(has_room && local.push(class, &mut vec)) {
+        if !(has_room && local.push(&mut vec)) {
             self.keep_in_depot(class, vec);
         }
     }
@@ -463,23 +531,13 @@ impl<'p> Op<'p> {
     }
 
     fn keep_large(self, local: Local<'_>, class: usize, mut vec: Vec<u8>) {
-        let slot = local.large(class);
-        match slot.put(&mut vec) {
-            LargePut::Kept => {}
-            LargePut::Full => self.keep_in_depot(class, vec),
-            LargePut::NotLeased => {
-                let size = size_of_class(class);
-                if !self.charge(size) {
-                    return self.free(vec, Reason::OverBudget);
-                }
-                self.core.large_leased_bytes.fetch_add(size, Ordering::Relaxed);
-                if slot.put_with_lease(&mut vec) != LargePut::Kept {
-                    // Nobody else leases this slot, but the charge must not be lost if that should change.
-                    self.core.large_leased_bytes.fetch_sub(size, Ordering::Relaxed);
-                    self.core.budget.release(size);
-                    self.keep_in_depot(class, vec);
-                }
-            }
+        let mut put = local.put_large(class, &mut vec);
+        if put == LargePut::NotLeased && self.core.budget.lease(size_of_class(class)) {
+            local.lease_large(class);
+            put = local.put_large(class, &mut vec);
+        }
+        if put != LargePut::Kept {
+            self.keep_in_depot(class, vec);
         }
     }
 
@@ -519,14 +577,14 @@ impl<'p> Op<'p> {
             return false;
         }
         if let Some(local) = self.local {
-            (0..SMALL_CLASSES).for_each(|class| self.core.release_unused_lease(local, class));
-        }
-        if self.core.large_leased_bytes.load(Ordering::Relaxed) > 0 {
-            for shard in self.shards.iter() {
-                (SMALL_CLASSES..CLASSES).for_each(|class| self.core.release_large(shard, class));
-            }
+            self.release_unused_leases(local);
         }
         self.core.budget.charge(bytes)
+    }
+
+    fn release_unused_leases(self, local: Local<'_>) {
+        (0..SMALL_CLASSES).for_each(|class| self.core.release_unused_lease(local, class));
+        (SMALL_CLASSES..CLASSES).for_each(|class| self.core.release_large(local, class));
     }
 
     // Freeing.
@@ -564,6 +622,11 @@ impl<'p> Op<'p> {
             self.core.release_unused_lease(local, class);
             local.begin_interval(class);
         }
+        for class in SMALL_CLASSES..CLASSES {
+            if intervals > 0 || class > policy.max_class() {
+                self.core.release_large(local, class);
+            }
+        }
         freed_bytes
     }
 
@@ -598,13 +661,11 @@ impl<'p> Op<'p> {
         freed * size_of_class(class)
     }
 
-    /// Frees what lies in a large slot, and the slot's lease.
+    /// Frees what lies in a large slot. The place stays leased until its owner operates again.
     fn free_large(self, shard: &Shard, class: usize) -> usize {
         let vec = shard.large(class).take();
         let freed = usize::from(vec.is_some());
-        drop(vec);
         self.add(|books| &books.trimmed, freed as u64);
-        self.core.release_large(shard, class);
         freed * size_of_class(class)
     }
 
@@ -617,7 +678,7 @@ impl<'p> Op<'p> {
         freed_bytes
     }
 
-    fn pass_interval_if_due(self) {
+    pub(crate) fn pass_interval_if_due(self) {
         if self.core.clock.is_due() {
             self.trim();
         }
@@ -662,10 +723,15 @@ pub(crate) fn stats(shared: Option<&Shared<Core>>, policy: Policy) -> Stats {
         let cached: usize = shards.iter().map(|shard| shard.retained(class)).sum();
         row.retained = (cached + core.depot.shelf(class).len()) as u64;
     }
-    bound_retained(&mut stats.classes, core.budget.bytes_max());
+    bound_stats(&mut stats, core.budget.bytes_max());
+    stats
+}
+
+/// Sums up what lies idle, but no more than a budget of `bytes_max` allows.
+pub(crate) fn bound_stats(stats: &mut Stats, bytes_max: usize) {
+    bound_retained(&mut stats.classes, bytes_max);
     stats.retained_buffers = stats.classes.iter().map(|class| class.retained).sum();
     stats.retained_bytes = stats.classes.iter().map(retained_bytes).sum();
-    stats
 }
 
 fn books<'p>(core: &'p Core, shards: &'p Shards) -> impl Iterator<Item = &'p Books> + Clone {
@@ -700,10 +766,12 @@ fn extend_lease(local: Local<'_>, class: usize, slots: usize) {
 }
 
 /// Empties a buffer that comes back. In debug builds, overwrites its first `written` bytes, so that a use of stale bytes
-/// shows; not the untouched rest, which would commit pages.
+/// shows; not the untouched rest, which would commit pages. With the feature `zeroize`, wipes all of it instead.
 #[inline]
 pub(crate) fn scrub(vec: &mut Vec<u8>, written: usize) {
-    if cfg!(debug_assertions) {
+    #[cfg(feature = "zeroize")]
+    crate::wipe::wipe(vec);
+    if cfg!(debug_assertions) && !cfg!(feature = "zeroize") {
         // By slices, as `resize` goes byte by byte in the very builds that do this.
         const STALE: [u8; 4096] = [0xDB; 4096];
         let written = written.min(vec.capacity());
@@ -737,6 +805,8 @@ impl Clock {
 
     /// Whether an interval has gone by; says so once for each.
     fn is_due(&self) -> bool {
+        // Relaxed: the exchange lets one thread through for each interval, and no memory hangs on it. No model: loom
+        // has no time.
         let now_ns = self.start.elapsed().as_nanos() as u64;
         let due_ns = self.due_ns.load(Ordering::Relaxed);
         now_ns >= due_ns

@@ -206,7 +206,7 @@ impl Locked {
     }
 
     fn count(&mut self, usage: Use) {
-        let Some(class) = usage.class() else { return };
+        let Some(class) = usage.counted_class() else { return };
         let row = if usage.asked { &mut self.window.asked } else { &mut self.window.plain };
         row[class] += 1;
         if self.window.calls(class) > self.config.calibrate_calls_threshold {

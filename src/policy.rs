@@ -77,7 +77,8 @@ impl PolicyCell {
         }
     }
 
-    /// Relaxed: the word carries everything it stands for in itself.
+    /// Relaxed, as are the writes: the word carries everything it stands for in itself; that a thread looks at it in time
+    /// is the stamp's part. Model: loom_tests::stamp::a_thread_that_sees_the_stamp_sees_the_policy.
     #[inline]
     pub(crate) fn load(&self) -> Policy {
         Policy(self.0.load(Ordering::Relaxed))

@@ -26,6 +26,7 @@ use crate::class::CLASSES;
 /// println!("{}", pool.stats());
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(::serde::Serialize))]
 #[non_exhaustive]
 pub struct Stats {
     /// Buffers lent: every successful `get`.
@@ -66,6 +67,7 @@ pub struct Stats {
 
 /// Buffers that were freed instead of kept, by reason; part of [`Stats`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(::serde::Serialize))]
 #[non_exhaustive]
 pub struct Dropped {
     /// Ended with `discard`.
@@ -90,6 +92,7 @@ impl Dropped {
 
 /// One size class; part of [`Stats`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(::serde::Serialize))]
 #[non_exhaustive]
 pub struct ClassStats {
     /// Its buffers' capacity in bytes.
@@ -199,7 +202,7 @@ fn write_scaled(f: &mut fmt::Formatter<'_>, bytes: usize, unit: usize, name: &st
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(pool_loom)))]
 mod tests {
     use super::*;
     use crate::class::size_of_class;

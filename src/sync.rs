@@ -2,13 +2,23 @@
 //!
 //! Nothing else in the crate names `std::sync::atomic` or `std::thread_local`, so that every model sees every access.
 //! loom's types cannot be built in constants; where the public surface promises `const fn`, `const_unless_loom!` drops
-//! the promise for the models only.
+//! the promise for the models only. What others built on atomics (a queue, a box that is made once) loom cannot see into:
+//! the models have stand-ins that order no more than the originals promise.
 
 #[cfg(pool_loom)]
 mod imp {
     pub(crate) use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
     pub(crate) use loom::sync::{Mutex, MutexGuard};
-    pub(crate) use loom::thread_local;
+
+    /// loom's, which knows no `const` blocks.
+    macro_rules! of_loom {
+        ($(static $name:ident: $type:ty = const { $value:expr };)*) => {
+            loom::thread_local! { $(static $name: $type = $value;)* }
+        };
+    }
+    pub(crate) use of_loom as thread_local;
+
+    pub(crate) use crate::loom_tests::stand_ins::{ArrayQueue, OnceBox};
 }
 
 #[cfg(not(pool_loom))]
@@ -16,6 +26,9 @@ mod imp {
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
     pub(crate) use std::sync::{Mutex, MutexGuard};
     pub(crate) use std::thread_local;
+
+    pub(crate) use crossbeam_queue::ArrayQueue;
+    pub(crate) use once_cell::race::OnceBox;
 }
 
 pub(crate) use imp::*;

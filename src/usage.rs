@@ -1,15 +1,13 @@
 //! What one use was: how large it got, and whether its size was asked for.
 
-use crate::class::{CLASSES, MAX_CLASS_SIZE, class_of};
+use crate::class::{MAX_CLASS_SIZE, class_of};
 
 /// The running record of a use, carried by its guard in one word.
 ///
-/// The low bits hold the peak length so far (of a use that asked for a capacity, at least that); the top bit says that
-/// it asked. Lengths stop at `isize::MAX`, so the bit is free.
+/// The low bit says whether a capacity was asked for; above it stands the peak length so far (of a use that asked, at
+/// least what it asked for). Lengths stop at `isize::MAX`, so they fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark(usize);
-
-const ASKED: usize = 1 << (usize::BITS - 1);
 
 impl Mark {
     /// A use that began without a size.
@@ -19,22 +17,31 @@ impl Mark {
     /// the address space also holds this program.
     pub(crate) const ENDED: Mark = Mark(usize::MAX);
 
-    /// A use that asked for `capacity` bytes.
+    /// A use that asked for `capacity` bytes, of which there cannot be more than `isize::MAX`.
     #[inline]
     pub(crate) const fn asked(capacity: usize) -> Mark {
-        Mark(capacity | ASKED)
+        Mark((capacity << 1) | 1)
+    }
+
+    /// A use that asked for a capacity, or did not.
+    #[inline]
+    pub(crate) const fn of(asked: Option<usize>) -> Mark {
+        match asked {
+            Some(capacity) => Mark::asked(capacity),
+            None => Mark::PLAIN,
+        }
     }
 
     /// The contents were `len` bytes long at some time.
     #[inline]
     pub(crate) fn raise(&mut self, len: usize) {
-        self.0 = (self.0 & ASKED) | (self.0 & !ASKED).max(len);
+        self.0 = ((self.0 >> 1).max(len) << 1) | (self.0 & 1);
     }
 
     /// The finished use, with `len` bytes at its end.
     #[inline]
     pub(crate) fn finish(self, len: usize) -> Use {
-        Use { peak: (self.0 & !ASKED).max(len), asked: self.0 & ASKED != 0 }
+        Use { peak: (self.0 >> 1).max(len), asked: self.0 & 1 != 0 }
     }
 }
 
@@ -59,20 +66,20 @@ impl Use {
         if self.asked { len } else { self.peak }
     }
 
-    /// The class it counts in.
+    /// The class it counts in, if it held or asked for something that has a class.
     #[inline]
     pub(crate) fn class(self) -> Option<usize> {
         // One comparison for both odd cases: nothing, and more than the largest class.
-        if self.peak.wrapping_sub(1) < MAX_CLASS_SIZE { Some(class_of(self.peak)) } else { self.odd_class() }
+        if self.peak.wrapping_sub(1) < MAX_CLASS_SIZE { Some(class_of(self.peak)) } else { None }
     }
 
-    #[cold]
-    fn odd_class(self) -> Option<usize> {
-        if self.peak == 0 { None } else { Some(CLASSES - 1) }
+    /// The class it counts in; the largest for all that is larger.
+    pub(crate) fn counted_class(self) -> Option<usize> {
+        if self.peak == 0 { None } else { Some(class_of(self.peak)) }
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(pool_loom)))]
 mod tests {
     use super::*;
 
@@ -95,8 +102,9 @@ mod tests {
 
     #[test]
     fn nothing_asked_and_nothing_held_is_not_counted() {
-        assert_eq!(Mark::PLAIN.finish(0).class(), None);
-        assert_eq!(Mark::asked(0).finish(0).class(), None);
-        assert_eq!(Mark::asked(0).finish(1).class(), Some(0));
+        assert_eq!(Mark::PLAIN.finish(0).counted_class(), None);
+        assert_eq!(Mark::asked(0).finish(0).counted_class(), None);
+        assert_eq!(Mark::asked(0).finish(1).counted_class(), Some(0));
+        assert_eq!(Mark::PLAIN.finish(MAX_CLASS_SIZE + 1).counted_class(), Some(19));
     }
 }

@@ -1,6 +1,8 @@
 //! Heap operations per use, counted: none once warm, exactly one for `freeze`.
 //!
 //! Every count is of one thread's own operations, so tests beside each other in this binary do not disturb.
+// What leak-trace notes of the guards that it samples lies on the heap.
+#![cfg(not(feature = "leak-trace"))]
 
 #[path = "support/counting.rs"]
 mod counting;

@@ -7,7 +7,7 @@
 pub struct Rng(pub u64);
 
 impl Rng {
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -17,12 +17,12 @@ impl Rng {
 
     /// Uniform in `0..n`.
     pub fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
+        (self.draw() % n as u64) as usize
     }
 
     /// Uniform in (0, 1].
     pub fn unit(&mut self) -> f64 {
-        ((self.next() >> 11) + 1) as f64 / (1u64 << 53) as f64
+        ((self.draw() >> 11) + 1) as f64 / (1u64 << 53) as f64
     }
 
     /// Standard normal, by Box and Muller.
@@ -56,7 +56,7 @@ pub fn mix_sizes(count: usize) -> Vec<usize> {
 /// Bytes that no allocator and no compiler knows beforehand.
 pub fn payload(len: usize) -> Vec<u8> {
     let mut rng = Rng(0x7061_796c);
-    (0..len).map(|_| b' ' + (rng.next() % 95) as u8).collect()
+    (0..len).map(|_| b' ' + (rng.draw() % 95) as u8).collect()
 }
 
 /// The pieces of `len` bytes in appends of `piece`, the last one shorter.
@@ -83,14 +83,14 @@ pub fn records(count: usize) -> Vec<Record> {
     let paths = ["/", "/api/v1/items", "/api/v1/items/1742/history", "/health", "/static/app.3f9c.js"];
     (0..count)
         .map(|_| Record {
-            seconds: 1_700_000_000 + rng.next() % 10_000_000,
-            millis: (rng.next() % 1000) as u32,
+            seconds: 1_700_000_000 + rng.draw() % 10_000_000,
+            millis: (rng.draw() % 1000) as u32,
             level: levels[rng.below(levels.len())],
             target: targets[rng.below(targets.len())],
-            user: (rng.next() % 100_000) as u32,
+            user: (rng.draw() % 100_000) as u32,
             path: paths[rng.below(paths.len())],
             status: [200, 200, 200, 304, 404, 500][rng.below(6)],
-            micros: (rng.next() % 2_000_000) as u32,
+            micros: (rng.draw() % 2_000_000) as u32,
         })
         .collect()
 }
@@ -111,11 +111,11 @@ pub fn document(items: usize) -> serde_json::Value {
     let item = |rng: &mut Rng| {
         let tags = &tags[..1 + rng.below(3)];
         serde_json::json!({
-            "id": rng.next() % 1_000_000,
-            "name": format!("item-{}", rng.next() % 10_000),
-            "price": (rng.next() % 100_000) as f64 / 100.0,
+            "id": rng.draw() % 1_000_000,
+            "name": format!("item-{}", rng.draw() % 10_000),
+            "price": (rng.draw() % 100_000) as f64 / 100.0,
             "tags": tags,
-            "area": { "seats": rng.next() % 500, "open": rng.next() % 2 == 0, "note": null },
+            "area": { "seats": rng.draw() % 500, "open": rng.draw() % 2 == 0, "note": null },
         })
     };
     let list: Vec<_> = (0..items).map(|_| item(&mut rng)).collect();

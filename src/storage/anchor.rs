@@ -23,11 +23,9 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-use once_cell::race::OnceBox;
-
-use super::Batch;
 use super::shard::Shard;
-use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering, const_unless_loom, lock, thread_local};
+use super::{Batch, LargePut};
+use crate::sync::{AtomicU64, AtomicUsize, Mutex, OnceBox, Ordering, const_unless_loom, lock, thread_local};
 
 /// What a pool shares among its threads, and is told when one ends.
 pub(crate) trait Tenant: Send + Sync + Sized + 'static {
@@ -47,7 +45,7 @@ pub(crate) struct Shared<T> {
 pub(crate) struct Anchor<T: Tenant> {
     /// `NOT_REGISTERED`, or a number that no pool had before.
     stamp: AtomicU64,
-    /// The place in the registry; written under its lock.
+    /// The place in the registry; read and written under its lock, and so Relaxed.
     place: AtomicUsize,
     shared: OnceBox<Shared<T>>,
 }
@@ -122,7 +120,7 @@ impl<T: Tenant> Anchor<T> {
     pub(crate) fn attach<'p>(&'p self, shared: &'p Shared<T>, tag: impl Fn() -> usize) -> Option<Local<'p>> {
         let index = my_index()?;
         // Acquire: pairs with the Release in `renew`; what changed before the stamp did is seen after this. Model:
-        // loom_tests::a_thread_that_sees_the_stamp_sees_the_policy.
+        // loom_tests::stamp::a_thread_that_sees_the_stamp_sees_the_policy.
         let mut stamp = Stamp(self.stamp.load(Ordering::Acquire));
         if stamp.0 == NOT_REGISTERED {
             stamp = self.register(shared, tag);
@@ -135,6 +133,16 @@ impl<T: Tenant> Anchor<T> {
         });
         // SAFETY: this thread holds the index, so it owns the shard.
         Some(unsafe { Local::new(shard) })
+    }
+
+    /// This thread's shard, if there is one.
+    pub(crate) fn find<'p>(&'p self, shared: &'p Shared<T>) -> Option<Local<'p>> {
+        let index = HERE.with(|here| here.index.get());
+        if index == NO_INDEX || index == DEAD {
+            return None;
+        }
+        // SAFETY: this thread holds the index, so it owns the shard.
+        shared.shards.get(index).map(|shard| unsafe { Local::new(shard) })
     }
 
     /// Makes every thread attach again before it operates. `tag` is read once all that changed is to be seen.
@@ -162,9 +170,9 @@ impl<T: Tenant> Anchor<T> {
     fn issue(&self, registry: &mut Registry, tag: impl Fn() -> usize) -> Stamp {
         registry.stamps += 1;
         let memo_entry = self.place.load(Ordering::Relaxed) % MEMO_LEN;
-        let number = registry.stamps << MEMO_BITS | memo_entry as u64;
-        let stamp = Stamp(number << TAG_BITS | tag() as u64 % (1 << TAG_BITS));
-        // Release: pairs with the Acquire in `attach`.
+        let number = (registry.stamps << MEMO_BITS) | memo_entry as u64;
+        let stamp = Stamp((number << TAG_BITS) | (tag() as u64 % (1 << TAG_BITS)));
+        // Release: pairs with the Acquire in `attach`. Model: see there.
         self.stamp.store(stamp.0, Ordering::Release);
         stamp
     }
@@ -174,7 +182,7 @@ impl<T: Tenant> Drop for Anchor<T> {
     fn drop(&mut self) {
         if self.stamp.load(Ordering::Relaxed) != NOT_REGISTERED {
             // Waits for threads that are handing back to this pool; none begins after it. Model:
-            // loom_tests::a_thread_ends_while_its_pool_is_dropped.
+            // loom_tests::thread_end::a_thread_ends_while_its_pool_is_dropped.
             with_registry(|registry| registry.deregister(self.place.load(Ordering::Relaxed)));
         }
     }
@@ -189,6 +197,13 @@ impl<'p> Local<'p> {
         Local { shard, not_send: PhantomData }
     }
 
+    /// For models of parts: the one thread of the model that calls this is the owner from then on.
+    #[cfg(pool_loom)]
+    pub(crate) fn of_model(shard: &'p Shard) -> Local<'p> {
+        // SAFETY: the shard is of no pool.
+        unsafe { Local::new(shard) }
+    }
+
     #[inline]
     pub(crate) fn pop(self, class: usize) -> Option<Vec<u8>> {
         // SAFETY: `self` is the proof of ownership.
@@ -201,14 +216,31 @@ impl<'p> Local<'p> {
     }
 
     #[inline]
-    pub(crate) fn push(self, class: usize, vec: &mut Vec<u8>) -> bool {
+    pub(crate) fn push(self, vec: &mut Vec<u8>) -> bool {
         // SAFETY: `self` is the proof of ownership.
-        unsafe { self.shard.cache.push(class, vec) }
+        unsafe { self.shard.cache.push(vec) }
     }
 
     pub(crate) fn take_cold(self, class: usize, count: usize) -> Batch {
         // SAFETY: `self` is the proof of ownership.
         unsafe { self.shard.cache.take_cold(class, count) }
+    }
+
+    /// Puts a buffer of a class above 32 KiB into this thread's slot for it.
+    #[inline]
+    pub(crate) fn put_large(self, class: usize, vec: &mut Vec<u8>) -> LargePut {
+        // SAFETY: `self` is the proof of ownership.
+        unsafe { self.shard.large(class).put(vec) }
+    }
+
+    pub(crate) fn lease_large(self, class: usize) {
+        // SAFETY: `self` is the proof of ownership.
+        unsafe { self.shard.large(class).lease() }
+    }
+
+    pub(crate) fn release_large(self, class: usize) -> bool {
+        // SAFETY: `self` is the proof of ownership.
+        unsafe { self.shard.large(class).release() }
     }
 
     pub(crate) fn len(self, class: usize) -> usize {
@@ -251,11 +283,11 @@ pub(crate) struct Shards {
 #[derive(Debug)]
 struct Bucket(Box<[OnceBox<Shard>]>);
 
-const BUCKETS: usize = 24;
+const BUCKETS: usize = if cfg!(pool_loom) { 3 } else { 24 };
 
 impl Default for Shards {
     fn default() -> Shards {
-        Shards { buckets: [const { OnceBox::new() }; BUCKETS] }
+        Shards { buckets: std::array::from_fn(|_| OnceBox::new()) }
     }
 }
 
@@ -312,6 +344,11 @@ thread_local! {
     static HERE: Here = const {
         Here { index: Cell::new(NO_INDEX), memo: [const { Memo { stamp: Cell::new(0), shard: Cell::new(NonNull::dangling()) } }; MEMO_LEN] }
     };
+}
+
+// loom destroys all thread-locals at once, and its `join` does not wait for that: threads of models call `end_thread`.
+#[cfg(not(pool_loom))]
+thread_local! {
     static EXIT: Exit = const { Exit };
 }
 
@@ -321,6 +358,7 @@ fn my_index() -> Option<usize> {
         DEAD => None,
         NO_INDEX => {
             // Registers the destructor, or says that it has run.
+            #[cfg(not(pool_loom))]
             EXIT.try_with(|_| ()).ok()?;
             let index = with_registry(|registry| registry.indices.take());
             here.index.set(index);
@@ -330,31 +368,38 @@ fn my_index() -> Option<usize> {
     })
 }
 
+#[cfg(not(pool_loom))]
 struct Exit;
 
+#[cfg(not(pool_loom))]
 impl Drop for Exit {
     fn drop(&mut self) {
-        let index = HERE.with(|here| {
-            for memo in &here.memo {
-                memo.stamp.set(0);
-            }
-            here.index.replace(DEAD)
-        });
-        if index == NO_INDEX {
-            return;
-        }
-        with_registry(|registry| {
-            for tenant in registry.tenants.iter().flatten() {
-                // SAFETY: a tenant is registered by its anchor and deregistered, under this lock, before the anchor
-                // drops it.
-                let tenant = unsafe { tenant.0.as_ref() };
-                // SAFETY: this thread holds the index until the next line, and has no other Local: the memos are
-                // wiped, and none lives across a thread's destructors.
-                unsafe { tenant.hand_back(index) };
-            }
-            registry.indices.give(index);
-        });
+        end_thread();
     }
+}
+
+/// Hands back to every pool what this thread has of it; after this the thread is dead.
+pub(crate) fn end_thread() {
+    let index = HERE.with(|here| {
+        for memo in &here.memo {
+            memo.stamp.set(0);
+        }
+        here.index.replace(DEAD)
+    });
+    if index == NO_INDEX {
+        return;
+    }
+    with_registry(|registry| {
+        for tenant in registry.tenants.iter().flatten() {
+            // SAFETY: a tenant is registered by its anchor and deregistered, under this lock, before the anchor
+            // drops it.
+            let tenant = unsafe { tenant.0.as_ref() };
+            // SAFETY: this thread holds the index until the next line, and has no other Local: the memos are
+            // wiped, and none lives across a thread's destructors.
+            unsafe { tenant.hand_back(index) };
+        }
+        registry.indices.give(index);
+    });
 }
 
 /// `Shared<T>` for any `T`.
@@ -422,6 +467,8 @@ impl Indices {
     fn take(&mut self) -> usize {
         let word = self.taken.iter().position(|&word| word != u64::MAX).unwrap_or(self.taken.len());
         if word == self.taken.len() {
+            // Exact, so that what the threads of a process leave behind does not depend on their history.
+            self.taken.reserve_exact(1);
             self.taken.push(0);
         }
         let bit = self.taken[word].trailing_ones() as usize;
@@ -434,7 +481,7 @@ impl Indices {
         while let Some(0) = self.taken.last() {
             self.taken.pop();
         }
-        self.taken.shrink_to(2 * self.taken.len());
+        self.taken.shrink_to_fit();
     }
 }
 

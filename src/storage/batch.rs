@@ -8,7 +8,7 @@ use crate::class::CLASSES;
 pub(crate) const BATCH_SLOTS: usize = 15;
 
 const _: () = assert!(size_of::<Batch>() == 128);
-const _: () = assert!(CLASSES <= u8::MAX as usize && BATCH_SLOTS <= u8::MAX as usize);
+const _: () = assert!(CLASSES <= u8::MAX as usize);
 
 #[derive(Debug)]
 pub(crate) struct Batch {
@@ -64,5 +64,41 @@ impl Drop for Batch {
         while let Some(vec) = self.pop() {
             drop(vec);
         }
+    }
+}
+
+#[cfg(all(test, not(pool_loom)))]
+mod tests {
+    use super::*;
+    use crate::class::size_of_class;
+
+    #[test]
+    fn a_batch_gives_back_what_was_added_last_and_frees_the_rest() {
+        let mut batch = Batch::new(2);
+        let mut addresses = Vec::new();
+        for _ in 0..BATCH_SLOTS {
+            let mut vec = Vec::with_capacity(size_of_class(2));
+            addresses.push(vec.as_ptr());
+            assert!(batch.push(&mut vec));
+        }
+        let mut one_more = Vec::with_capacity(size_of_class(2));
+        assert!(!batch.push(&mut one_more) && one_more.capacity() == size_of_class(2), "a full batch takes nothing");
+        for _ in 0..5 {
+            let mut vec = batch.pop().expect("there are more");
+            assert_eq!(Some(vec.as_ptr()), addresses.pop());
+            vec.resize(size_of_class(2), 9);
+        }
+        assert_eq!((batch.len(), batch.class()), (BATCH_SLOTS - 5, 2));
+        drop(batch);
+    }
+
+    #[test]
+    fn a_batch_takes_only_its_class() {
+        let mut batch = Batch::new(0);
+        for capacity in [0, 63, 65, 128] {
+            let mut vec = Vec::with_capacity(capacity);
+            assert!(!batch.push(&mut vec) && vec.capacity() == capacity);
+        }
+        assert!(batch.pop().is_none());
     }
 }

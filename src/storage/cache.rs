@@ -10,14 +10,14 @@
 //!   the capacity. So the budget holds at every instant without a look at it.
 
 use super::slot::Slot;
-use crate::class::size_of_class;
+use crate::class::{class_of_capacity, size_of_class};
 use crate::storage::Batch;
 use crate::sync::{AtomicPtr, AtomicU32, Ordering};
 
 /// The classes that have a stack: 64 B to 32 KiB.
 ///
 /// What a sleeping thread holds nobody else can reach, so it must be small enough to forget about.
-pub(crate) const SMALL_CLASSES: usize = 10;
+pub(crate) const SMALL_CLASSES: usize = if cfg!(pool_loom) { 2 } else { 10 };
 
 /// How many slots the stack of a class has: many for small buffers, few for large.
 pub(crate) const fn slots_max(class: usize) -> usize {
@@ -33,19 +33,21 @@ pub(crate) const fn slots_max(class: usize) -> usize {
 
 /// With the four numbers, a stack is 512 bytes: a class's stack is found by a shift, and its first slots share a cache
 /// line with the numbers. Stacks cut to measure behind a table of offsets took two loads more a get + drop.
-const STACK_SLOTS_MAX: usize = 62;
-const STACK_SLOTS_MIN: usize = 4;
+const STACK_SLOTS_MAX: usize = if cfg!(pool_loom) { 2 } else { 62 };
+const STACK_SLOTS_MIN: usize = if cfg!(pool_loom) { 2 } else { 4 };
 const STACK_BYTES_MAX: usize = 64 << 10;
 
-const _: () = assert!(size_of_class(SMALL_CLASSES - 1) == 32 << 10);
-const _: () = assert!(size_of::<usize>() != 8 || size_of::<Stack>() == 512);
+const _: () = assert!(cfg!(pool_loom) || size_of_class(SMALL_CLASSES - 1) == 32 << 10);
+const _: () = assert!(cfg!(pool_loom) || size_of::<usize>() != 8 || size_of::<Stack>() == 512);
 
 #[derive(Debug)]
 pub(super) struct Cache {
     stacks: [Stack; SMALL_CLASSES],
 }
 
-/// Written by the owner of the cache alone. The fields are atomic because `stats` of another thread reads lengths.
+/// Written by the owner of the cache alone. The fields are atomic because `stats` of another thread reads lengths, and
+/// all Relaxed: a cache changes its owner together with a thread index, under the registry's lock, which orders them.
+/// Model: loom_tests::thread_end::a_shard_passes_to_the_next_thread_of_its_index.
 #[derive(Debug)]
 #[repr(C)]
 struct Stack {
@@ -130,22 +132,23 @@ impl Cache {
         Some(unsafe { stack.pop_at(class, top) })
     }
 
-    /// Lays the buffer of `vec` on the stack and leaves an empty `Vec`; not if no leased slot is free or its capacity is
-    /// not the class's size.
+    /// Lays the buffer of `vec` on the stack of the class whose size its capacity is, and leaves an empty `Vec`; not if
+    /// there is no such class or no leased slot is free.
     ///
     /// # Safety
     ///
     /// The caller is the owner.
     #[inline]
-    pub(super) unsafe fn push(&self, class: usize, vec: &mut Vec<u8>) -> bool {
-        let stack = &self.stacks[class];
+    pub(super) unsafe fn push(&self, vec: &mut Vec<u8>) -> bool {
+        // std promises only "at least" for a capacity, so the class is found by it, here and in release builds too.
+        let class = class_of_capacity(vec.capacity(), SMALL_CLASSES);
+        let Some(stack) = class.and_then(|class| self.stacks.get(class)) else { return false };
         let len = stack.len.load(Ordering::Relaxed);
         if len >= stack.leased.load(Ordering::Relaxed) {
             return false;
         }
-        let Some(slot) = Slot::take(vec, class) else { return false };
         // SAFETY: `len` is below the lease, as checked above.
-        unsafe { stack.slot(len) }.store(slot.into_ptr(), Ordering::Relaxed);
+        unsafe { stack.slot(len) }.store(Slot::of(vec).into_ptr(), Ordering::Relaxed);
         stack.len.store(len + 1, Ordering::Relaxed);
         true
     }
@@ -210,5 +213,108 @@ impl Drop for Cache {
                 drop(vec);
             }
         }
+    }
+}
+
+#[cfg(all(test, not(pool_loom)))]
+mod tests {
+    use super::*;
+
+    const CLASS: usize = 3;
+
+    fn buffer() -> Vec<u8> {
+        vec![0; size_of_class(CLASS)]
+    }
+
+    /// A cache with `count` buffers in a lease of as many slots, and their addresses from the bottom up.
+    fn filled(count: usize) -> (Cache, Vec<*const u8>) {
+        let cache = Cache::default();
+        cache.set_leased(CLASS, count);
+        let push = |_| {
+            let mut vec = buffer();
+            let address = vec.as_ptr();
+            // SAFETY: nobody else has the cache.
+            assert!(unsafe { cache.push(&mut vec) });
+            assert_eq!(vec.capacity(), 0);
+            address
+        };
+        let addresses = (0..count).map(push).collect();
+        (cache, addresses)
+    }
+
+    fn addresses_of(mut batch: Batch) -> Vec<*const u8> {
+        let mut addresses: Vec<_> = std::iter::from_fn(|| batch.pop()).map(|vec| vec.as_ptr()).collect();
+        addresses.reverse();
+        addresses
+    }
+
+    #[test]
+    fn a_stack_takes_no_more_than_its_lease_and_only_its_class() {
+        let (cache, _) = filled(2);
+        let mut vec = buffer();
+        // SAFETY: nobody else has the cache.
+        unsafe {
+            assert!(!cache.push(&mut vec), "the lease is full");
+            cache.set_leased(CLASS, 3);
+            let mut odd = vec![0; size_of_class(CLASS) + 1];
+            assert!(!cache.push(&mut odd) && odd.len() == size_of_class(CLASS) + 1);
+            assert!(cache.push(&mut vec));
+        }
+        assert_eq!(cache.len(CLASS), 3);
+    }
+
+    #[test]
+    fn every_slot_of_every_stack_holds_a_buffer() {
+        let cache = Cache::default();
+        for class in 0..SMALL_CLASSES {
+            cache.set_leased(class, slots_max(class));
+            for _ in 0..slots_max(class) {
+                // SAFETY: nobody else has the cache.
+                assert!(unsafe { cache.push(&mut vec![1; size_of_class(class)]) });
+            }
+        }
+        for class in 0..SMALL_CLASSES {
+            // SAFETY: nobody else has the cache.
+            let mut vec = unsafe { cache.pop(class) }.expect("the stack is full");
+            vec.resize(size_of_class(class), 2);
+        }
+        // The rest is freed with the cache.
+    }
+
+    #[test]
+    fn pop_stops_at_the_mark_and_pop_below_it_moves_it() {
+        let (cache, addresses) = filled(3);
+        cache.begin_interval(CLASS);
+        // SAFETY: nobody else has the cache.
+        unsafe {
+            assert!(cache.pop(CLASS).is_none(), "all of it lies below the mark");
+            assert_eq!(cache.pop_below_mark(CLASS).map(|vec| vec.as_ptr()), Some(addresses[2]));
+            assert_eq!(cache.low(CLASS), 2);
+            assert!(cache.push(&mut buffer()));
+            assert!(cache.pop(CLASS).is_some() && cache.pop(CLASS).is_none());
+            assert!(cache.pop(SMALL_CLASSES).is_none(), "a class that has no stack");
+        }
+        assert_eq!((cache.len(CLASS), cache.leased(CLASS)), (2, 3));
+    }
+
+    #[test]
+    fn the_cold_end_leaves_first_and_the_rest_moves_down() {
+        let (cache, addresses) = filled(6);
+        cache.begin_interval(CLASS);
+        // SAFETY: nobody else has the cache.
+        unsafe {
+            assert_eq!(addresses_of(cache.take_cold(CLASS, 2)), addresses[..2]);
+            assert_eq!((cache.len(CLASS), cache.low(CLASS), cache.leased(CLASS)), (4, 4, 6));
+            assert_eq!(cache.pop_below_mark(CLASS).map(|vec| vec.as_ptr()), Some(addresses[5]));
+            assert_eq!(addresses_of(cache.take_cold(CLASS, 100)), addresses[2..5]);
+            assert_eq!(cache.take_cold(CLASS, 1).len(), 0);
+            assert!(cache.pop_below_mark(CLASS).is_none());
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "a lease covers what lies in a stack")]
+    fn a_lease_does_not_shrink_below_what_lies_there() {
+        filled(2).0.set_leased(CLASS, 1);
     }
 }

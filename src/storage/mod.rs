@@ -21,6 +21,8 @@ mod large;
 mod shard;
 mod slot;
 
+#[cfg(pool_loom)]
+pub(crate) use anchor::end_thread;
 pub(crate) use anchor::{Anchor, Local, Shards, Shared, Stamp, Tenant};
 pub(crate) use batch::{BATCH_SLOTS, Batch};
 pub(crate) use cache::{SMALL_CLASSES, slots_max};

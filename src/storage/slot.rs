@@ -22,12 +22,17 @@ impl Slot {
     #[inline]
     pub(super) fn take(vec: &mut Vec<u8>, class: usize) -> Option<Slot> {
         // std promises only "at least" for a capacity, so this is checked in release builds too.
-        if vec.capacity() != size_of_class(class) {
-            return None;
-        }
+        if vec.capacity() == size_of_class(class) { Some(Slot::of(vec)) } else { None }
+    }
+
+    /// `take`, after the caller has found the class by the capacity: `into_vec` with any other is not sound.
+    #[inline]
+    pub(super) fn of(vec: &mut Vec<u8>) -> Slot {
+        #[cfg(pool_loom)]
+        crate::loom_tests::ledger::laid_down(vec.capacity());
         let mut vec = ManuallyDrop::new(mem::take(vec));
         // SAFETY: a Vec's pointer is never null.
-        Some(Slot(unsafe { NonNull::new_unchecked(vec.as_mut_ptr()) }))
+        Slot(unsafe { NonNull::new_unchecked(vec.as_mut_ptr()) })
     }
 
     /// The buffer again, empty.
@@ -37,6 +42,8 @@ impl Slot {
     /// `class` is the class that the slot was made with.
     #[inline]
     pub(super) unsafe fn into_vec(self, class: usize) -> Vec<u8> {
+        #[cfg(pool_loom)]
+        crate::loom_tests::ledger::picked_up(size_of_class(class));
         // SAFETY: `take` took the memory from a Vec<u8> of exactly this capacity, and a Slot is not Clone, so this is
         // its only owner. `take` and `from_ptr` are the only places that make one.
         unsafe { Vec::from_raw_parts(self.0.as_ptr(), 0, size_of_class(class)) }
@@ -78,4 +85,58 @@ pub(crate) fn shrink(vec: Vec<u8>, capacity: usize) -> Result<Vec<u8>, Vec<u8>> 
     // SAFETY: `memory` is `capacity` bytes of the global allocator with alignment 1, owned by nobody else: the old Vec
     // is not dropped.
     Ok(unsafe { Vec::from_raw_parts(memory, 0, capacity) })
+}
+
+#[cfg(all(test, not(pool_loom)))]
+mod tests {
+    use super::*;
+    use crate::class::CLASSES;
+
+    /// A buffer of `class`, every byte of it written.
+    fn written(class: usize, byte: u8) -> Vec<u8> {
+        let mut vec = Vec::with_capacity(size_of_class(class));
+        vec.resize(size_of_class(class), byte);
+        vec
+    }
+
+    #[test]
+    fn a_slot_comes_back_empty_with_the_capacity_of_its_class_and_the_same_memory() {
+        for class in 0..CLASSES {
+            let mut vec = written(class, 1);
+            let address = vec.as_ptr();
+            let slot = Slot::take(&mut vec, class).expect("exactly the class's size");
+            assert_eq!(vec.capacity(), 0);
+            // SAFETY: the pointer is used once, with the class it was made with.
+            let vec = unsafe { Slot::from_ptr(slot.into_ptr()).into_vec(class) };
+            assert_eq!((vec.len(), vec.capacity(), vec.as_ptr()), (0, size_of_class(class), address));
+        }
+    }
+
+    #[test]
+    fn a_vec_of_another_capacity_is_not_taken_and_stays_as_it_is() {
+        for capacity in [0, 1, 63, 65, 127, 256] {
+            let mut vec = Vec::with_capacity(capacity);
+            vec.resize(capacity, 7);
+            assert!(Slot::take(&mut vec, 1).is_none());
+            assert_eq!(vec, vec![7; capacity]);
+        }
+    }
+
+    #[test]
+    fn shrink_cuts_to_exactly_what_is_asked_and_the_memory_is_whole() {
+        for (from, to) in [(65, 64), (1000, 512), (5000, 4096), (70_000, 65_536), (300_000, 64)] {
+            let mut vec = shrink(vec![3; from], to).expect("the allocator makes blocks smaller");
+            assert_eq!((vec.len(), vec.capacity()), (0, to));
+            vec.resize(to, 4);
+            assert!(vec.iter().all(|&byte| byte == 4));
+        }
+    }
+
+    #[test]
+    fn shrink_to_nothing_or_to_more_gives_the_buffer_back_as_it_is() {
+        for to in [0, 100, 101, usize::MAX] {
+            assert_eq!(shrink(vec![5; 100], to), Err(vec![5; 100]));
+        }
+        assert_eq!(shrink(Vec::new(), 64), Err(Vec::new()));
+    }
 }

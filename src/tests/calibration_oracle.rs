@@ -263,3 +263,13 @@ fn one_giant_use_in_a_window_moves_neither_size() {
     assert_eq!((stats.calibrations, stats.default_size, stats.max_size), (1, 512, 512));
     assert!(stats.retained_bytes <= 1024, "the giant buffer was freed by the calibration: {stats}");
 }
+
+/// Found by the fuzz target `builder`: what is left of the largest threshold, rounded up, overflowed.
+#[test]
+fn the_largest_threshold_is_counted_towards_like_any_other() {
+    let pool = Pool::builder().calibrate_calls_threshold(u64::MAX).build();
+    for _ in 0..1_000 {
+        pool.get().push(1);
+    }
+    assert_eq!((pool.stats().classes[0].calls, pool.stats().calibrations), (1_000, 0));
+}

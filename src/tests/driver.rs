@@ -103,6 +103,9 @@ impl Setup {
             retained_bytes_max: self.retained_bytes_max,
             thread_cache_bytes_max: self.thread_cache_bytes_max,
             trim_interval: NEVER,
+            on_calibration: crate::announce::Hook::NONE,
+            #[cfg(feature = "leak-trace")]
+            leak_sample_every: 1,
         })
     }
 }
@@ -774,11 +777,10 @@ impl Mirror {
             }
             How::ReadFrom | How::ReadFromInterrupted | How::ReadFromFailing => self.read(locked, &bytes, by + 1),
             How::PutU64 => self.extend(locked, &(len as u64).to_be_bytes()),
-            // `BufMut::put` is the trait's own: chunk by chunk into the spare capacity, growing only when that is used up.
             How::PutBuf => {
                 let (first, second) = bytes.split_at(by.min(len));
-                self.fill(locked, first);
-                self.fill(locked, second);
+                self.extend(locked, first);
+                self.extend(locked, second);
             }
             How::ChunkAndAdvance => self.fill(locked, &bytes),
             How::Overwrite => self.vec.iter_mut().for_each(|byte| *byte ^= salt),

@@ -261,7 +261,7 @@ const OURS_COLOR: RGBColor = RGBColor(0, 110, 184);
 const PEER_COLOR: RGBColor = RGBColor(150, 158, 168);
 const CONTROL_COLOR: RGBColor = RGBColor(214, 188, 120);
 const TEXT_COLOR: RGBColor = RGBColor(30, 34, 40);
-const LINE_COLORS: [RGBColor; 8] = [
+const LINE_COLORS: [RGBColor; 11] = [
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
     RGBColor(204, 121, 167),
@@ -270,6 +270,9 @@ const LINE_COLORS: [RGBColor; 8] = [
     RGBColor(86, 180, 233),
     RGBColor(110, 110, 110),
     RGBColor(190, 160, 20),
+    RGBColor(170, 20, 40),
+    RGBColor(20, 100, 60),
+    RGBColor(90, 30, 130),
 ];
 
 type Plotted = std::result::Result<(), Box<dyn std::error::Error>>;
@@ -356,14 +359,14 @@ fn plot_lines(lines: &[&Line], path: &Path) -> Plotted {
         .margin(14)
         .x_label_area_size(46)
         .y_label_area_size(64)
-        .right_y_label_area_size(190)
+        .margin_right(204)
         .build_cartesian_2d(0f64..(lines.len() - 1) as f64, (low..high).log_scale())?;
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)
         .bold_line_style(TEXT_COLOR.mix(0.15))
         .axis_style(TEXT_COLOR)
-        .x_labels(lines.len())
+        .x_labels(lines.len() / 2)
         .x_label_formatter(&|class| lines.get(class.round() as usize).map_or(String::new(), |line| line.name.clone()))
         .y_label_formatter(&|value| format!("{value:.0}"))
         .label_style(label(12))

@@ -57,7 +57,7 @@ fn pair() -> Vec<Make> {
 fn pair_row(size: usize, effort: Effort) -> Row {
     let (malloc, peer) = match size {
         ..=1024 => (0.6, 0.5),
-        ..=32_768 => (0.35, 0.5),
+        1025..=32_768 => (0.35, 0.5),
         _ => (0.5, 0.6),
     };
     let mut row = Row::new("pair", bytes(size))
@@ -289,9 +289,9 @@ fn outlier() -> Vec<Make> {
 pub fn bytes(count: usize) -> String {
     match count {
         0..1024 => format!("{count} B"),
-        1024..1_048_576 if count % 1024 == 0 => format!("{} KiB", count >> 10),
+        1024..1_048_576 if count.trailing_zeros() >= 10 => format!("{} KiB", count >> 10),
         1024..1_048_576 => format!("{:.1} KiB", count as f64 / 1024.0),
-        _ if count % (1 << 20) == 0 => format!("{} MiB", count >> 20),
+        _ if count.trailing_zeros() >= 20 => format!("{} MiB", count >> 20),
         _ => format!("{:.1} MiB", count as f64 / 1_048_576.0),
     }
 }

@@ -1,0 +1,95 @@
+//! The calibration window: counted by many, taken once.
+
+use std::sync::Mutex as StdMutex;
+
+use loom::sync::Arc;
+
+use super::support::{builder, check, spawn};
+use crate::books::Books;
+use crate::calibrator::Calibrator;
+
+const THRESHOLD: u64 = 2;
+const CLASS: usize = 0;
+
+struct Parts {
+    calibrator: Calibrator,
+    books: [Books; 3],
+    /// Calls of each window that was taken, in order.
+    windows: StdMutex<Vec<u64>>,
+}
+
+impl Parts {
+    fn new() -> Parts {
+        Parts {
+            calibrator: Calibrator::new(THRESHOLD),
+            books: std::array::from_fn(|_| Books::default()),
+            windows: StdMutex::default(),
+        }
+    }
+
+    /// One use ends on the thread that owns `books[own]`.
+    fn count(&self, own: usize) {
+        let books = &self.books[own];
+        if books.count(CLASS, false) && self.calibrator.merge(books, CLASS) {
+            self.calibrator.take_window(self.books.iter(), false, |window| {
+                self.windows.lock().unwrap().push(window.calls(CLASS));
+            });
+        }
+    }
+}
+
+/// Threads count calls at once. Every window is past the threshold, what no window took is not, and each call is used
+/// once.
+fn windows_of<const THREADS: usize>(preemptions: Option<usize>, calls: u64) {
+    check(preemptions, move || {
+        let parts = Arc::new(Parts::new());
+        let threads: [_; THREADS] = std::array::from_fn(|own| {
+            let parts = Arc::clone(&parts);
+            spawn(move || (0..calls).for_each(|_| parts.count(own)))
+        });
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        let windows = parts.windows.lock().unwrap();
+        let left: u64 = parts.books.iter().map(|books| books.window(CLASS)).sum();
+        assert!(windows.iter().all(|&calls| calls > THRESHOLD), "windows of {windows:?} calls");
+        assert!(left <= THRESHOLD, "windows of {windows:?} calls, {left} left and nobody looks");
+        assert_eq!(windows.iter().sum::<u64>() + left, THREADS as u64 * calls, "each call is used once");
+        assert_eq!(parts.calibrator.calibrations(), windows.len() as u64);
+    });
+}
+
+/// Two calls each, so that there is exactly one window, of three or four calls.
+#[test]
+fn two_threads_past_the_threshold_take_one_window() {
+    windows_of::<2>(None, 2);
+}
+
+/// Three calls each: while one takes a window, the other counts on.
+#[test]
+fn calls_beside_a_window_wait_for_the_next() {
+    windows_of::<2>(Some(3), 3);
+}
+
+#[test]
+fn three_threads_miss_no_window() {
+    windows_of::<3>(Some(2), 2);
+}
+
+/// The same by the whole pool: both threads use 128 B and one learns it; the other, a moment later, does not learn
+/// from what little has been counted since. (Go's original does: its issue 15.)
+#[test]
+fn sizes_do_not_collapse() {
+    check(Some(1), || {
+        let pool = Arc::new(builder().calibrate_calls_threshold(1).build());
+        let threads = [(); 2].map(|()| {
+            let pool = Arc::clone(&pool);
+            spawn(move || drop(pool.get_with_capacity(128)))
+        });
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        let stats = pool.stats();
+        assert_eq!((stats.calibrations, stats.max_size), (1, 128));
+    });
+}

@@ -1,0 +1,98 @@
+//! A thread that lets trim intervals pass in a pool that nobody calls.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::pool::Pool;
+
+impl Pool {
+    /// Starts a thread that looks every `interval` whether a trim interval is over, and if so lets it pass, as the
+    /// pool's own operations do. Ends with the [`Trimmer`].
+    ///
+    /// A pool trims itself while it is used; this is for one that falls silent after a burst and would hold its memory
+    /// until the next. What lies idle is then freed two to three intervals after its last use (the longer of `interval`
+    /// and [`Builder::trim_interval`](crate::Builder::trim_interval)).
+    ///
+    /// It costs a thread and a wake-up per interval; a trim looks at each size class and, for each thread that ever
+    /// lived at once, at ten large slots. It does not reach the small caches of other threads (up to
+    /// [`Builder::thread_cache_bytes_max`](crate::Builder::thread_cache_bytes_max) each), which shrink at their threads'
+    /// next operation, end or [`flush_thread`](Pool::flush_thread).
+    ///
+    /// Do without where the pool is used all the time; where there is a timer already, as in an async runtime (call
+    /// [`trim`](Pool::trim) from it); where wake-ups cost, as on batteries; and before a `fork`.
+    ///
+    /// # Errors
+    ///
+    /// When the system gives no thread, or `interval` is zero.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bytebufferpool::Pool;
+    /// use std::time::Duration;
+    ///
+    /// static LINES: Pool = Pool::new();
+    ///
+    /// let trimmer = LINES.spawn_trimmer(Duration::from_secs(1))?;
+    /// // … the program's work …
+    /// drop(trimmer);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn spawn_trimmer(&'static self, interval: Duration) -> io::Result<Trimmer> {
+        Trimmer::spawn(interval, move || {
+            self.trim_if_due();
+            true
+        })
+    }
+
+    /// [`spawn_trimmer`](Pool::spawn_trimmer) for a pool behind an `Arc`. It does not keep the pool alive; once the pool
+    /// is gone the thread ends by itself.
+    ///
+    /// # Errors
+    ///
+    /// When the system gives no thread, or `interval` is zero.
+    pub fn spawn_trimmer_owned(self: &Arc<Pool>, interval: Duration) -> io::Result<Trimmer> {
+        let pool = Arc::downgrade(self);
+        Trimmer::spawn(interval, move || pool.upgrade().map(|pool| pool.trim_if_due()).is_some())
+    }
+}
+
+/// The thread of [`Pool::spawn_trimmer`]; its drop stops the thread at once and waits for it.
+#[must_use = "the trimmer ends when this is dropped; keep it as long as the pool is to be trimmed"]
+pub struct Trimmer {
+    /// Never sent to: that it is gone is the message.
+    stop: Option<mpsc::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Trimmer {
+    fn spawn(interval: Duration, mut pass: impl FnMut() -> bool + Send + 'static) -> io::Result<Trimmer> {
+        if interval.is_zero() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a trimmer's interval must be above zero"));
+        }
+        let (stop, stopped) = mpsc::channel();
+        let body = move || while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) && pass() {};
+        let thread = thread::Builder::new().name("bytebufferpool-trimmer".to_owned()).spawn(body)?;
+        Ok(Trimmer { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Trimmer {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // It runs no user code, so there is no panic to pass on.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl fmt::Debug for Trimmer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trimmer").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,77 @@
+//! Feature `zeroize`: what a buffer held is gone once it is back.
+//!
+//! A wipe writes zeros over the whole capacity, not over what the guard knows to be written: through `BufMut` and
+//! `as_vec_mut` a user can write behind the length. It is ordinary writing, which runs at the speed of memory, followed
+//! by the crate `zeroize`'s barrier, behind which the compiler must assume that somebody looks; `zeroize()` itself
+//! writes byte by byte.
+//!
+//! Every buffer that comes back goes through `core::scrub`, which calls this. Two ways by which memory would leave a
+//! guard and not come back are closed here and in `PooledBuf`: growth past the largest class, which elsewhere is a
+//! `Vec`'s own reallocation, and `Pool::grow`'s last resort.
+
+use std::collections::TryReserveError;
+
+use zeroize::optimization_barrier;
+
+/// Empties `vec` and writes zeros over all of its memory.
+pub(crate) fn wipe(vec: &mut Vec<u8>) {
+    vec.clear();
+    // By slices, as `resize` goes byte by byte in debug builds.
+    while vec.len() < vec.capacity() {
+        let count = ZEROS.len().min(vec.capacity() - vec.len());
+        vec.extend_from_slice(&ZEROS[..count]);
+    }
+    optimization_barrier(vec.as_slice());
+    vec.clear();
+}
+
+/// What `Vec::reserve` does when it fails; without a try that might succeed and leave memory behind.
+pub(crate) fn fail_to_reserve(vec: &[u8], additional: usize) -> ! {
+    let len = vec.len().saturating_add(additional);
+    drop(Vec::<u8>::with_capacity(len));
+    panic!("out of memory for a buffer of {len} bytes")
+}
+
+const ZEROS: [u8; 4096] = [0; 4096];
+
+/// `Vec::try_reserve`, but what it leaves behind is wiped.
+pub(crate) fn try_reserve(vec: &mut Vec<u8>, additional: usize) -> Result<(), TryReserveError> {
+    if additional <= vec.capacity() - vec.len() {
+        return Ok(());
+    }
+    let mut larger = Vec::new();
+    match vec.len().checked_add(additional) {
+        // Twice as much, so that appending stays linear, as a `Vec` does.
+        Some(needed) => larger.try_reserve_exact(needed.max(vec.capacity().saturating_mul(2)))?,
+        // Fails, with the error that a `Vec` gives.
+        None => return vec.try_reserve(additional),
+    }
+    larger.extend_from_slice(vec);
+    wipe(vec);
+    *vec = larger;
+    Ok(())
+}
+
+#[cfg(all(test, not(pool_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wipe_covers_the_whole_capacity_and_empties() {
+        for capacity in [0, 1, 4095, 4096, 10_000] {
+            let mut vec = vec![7; capacity];
+            wipe(&mut vec);
+            assert_eq!((vec.len(), vec.capacity()), (0, capacity));
+        }
+    }
+
+    #[test]
+    fn a_reserve_keeps_the_contents_and_refuses_what_a_vec_refuses() {
+        let mut vec = b"abc".to_vec();
+        assert!(try_reserve(&mut vec, 10_000).is_ok());
+        assert_eq!((vec.as_slice(), vec.capacity() >= 10_003), (&b"abc"[..], true));
+        for additional in [usize::MAX, isize::MAX as usize] {
+            assert_eq!(try_reserve(&mut vec, additional), b"abc".to_vec().try_reserve(additional));
+        }
+    }
+}
