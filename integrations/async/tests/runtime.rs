@@ -25,7 +25,9 @@ fn runtimes() -> [(&'static str, Runtime); 2] {
 fn on_both<F: Future<Output = ()>>(test: impl Fn(Arc<Pool>) -> F) {
     for (name, runtime) in runtimes() {
         let pool = Arc::new(Pool::new());
-        runtime.block_on(test(Arc::clone(&pool)));
+        // A test that fails must not wait for ever for what never comes.
+        let limited = async { timeout(Duration::from_secs(30), test(Arc::clone(&pool))).await };
+        runtime.block_on(limited).unwrap_or_else(|_| panic!("{name}: hangs"));
         // The runtime's threads end, and with them their caches.
         drop(runtime);
         assert_at_rest(&pool.stats(), name);

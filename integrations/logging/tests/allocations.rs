@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytebufferpool::Pool;
 use log::Log;
@@ -32,22 +33,23 @@ impl Write for Noting {
 
 fn check(log: impl FnOnce(LineWriter) -> Box<dyn Fn(u64)>) {
     // No trim interval must pass, as it frees what the warm-up left.
-    static POOL: Pool = Pool::builder().trim_interval(std::time::Duration::from_secs(1 << 20)).build();
+    let pool = Pool::builder().trim_interval(Duration::from_secs(1 << 20)).build();
+    let pool: &'static Pool = Box::leak(Box::new(pool));
     let on_writer = Arc::new(AtomicU64::new(0));
-    let (lines, writer) = LineWriter::spawn(&POOL, Noting(Arc::clone(&on_writer)), 64, WhenFull::Block);
+    let (lines, writer) = LineWriter::spawn(pool, Noting(Arc::clone(&on_writer)), 64, WhenFull::Block);
     let flush = lines.clone();
     let log = log(lines);
+    // How many buffers are under way at most depends on the scheduler: beside other work several rounds in turn were
+    // still the first with that many. So it is warm after some round, and not after a certain one.
     let mut rounds = Vec::new();
-    for _ in 0..5 {
+    while !rounds.ends_with(&[(0, 0); 3]) {
+        assert!(rounds.len() < 100, "allocations here and on the writer, per 1000 events: {rounds:?}");
         let before = on_writer.load(Ordering::Relaxed);
         let (here, ()) = Count::of(|| (0..1000).for_each(&log));
         flush.flush();
         rounds.push((here.heap_takes(), on_writer.load(Ordering::Relaxed) - before));
     }
     writer.finish();
-    // How many buffers are under way at most depends on the scheduler: a round may still be the first with that many.
-    assert!(rounds.contains(&(0, 0)), "allocations here and on the writer, per 1000 events: {rounds:?}");
-    assert!(rounds[1..].iter().all(|round| round.0 + round.1 < 200), "{rounds:?}");
 }
 
 #[test]

@@ -183,6 +183,8 @@ fn a_full_channel_drops_exactly_what_finds_no_room() {
     let memory = Memory::default();
     let (gate, is_waiting, open) = Gate::new(&memory);
     let (lines, writer) = LineWriter::spawn(leaked_pool(), gate, 4, WhenFull::Drop);
+    // Dropped before the writer, should an assertion fail: it would wait for the gate for ever.
+    let (is_waiting, open) = (is_waiting, open);
     writeln!(lines.line(), "line 0").unwrap();
     is_waiting.recv().unwrap();
     for line in 1..100 {
@@ -224,6 +226,8 @@ fn blocking_waits_and_loses_nothing() {
     let memory = Memory::default();
     let (gate, is_waiting, open) = Gate::new(&memory);
     let (lines, writer) = LineWriter::spawn(leaked_pool(), gate, 2, WhenFull::Block);
+    // Dropped before the writer, should an assertion fail: it would wait for the gate for ever.
+    let (is_waiting, open) = (is_waiting, open);
     let (done, is_done) = mpsc::channel();
     let logging = thread::spawn(move || {
         (0..50).for_each(|line| writeln!(lines.line(), "{line}").unwrap());
