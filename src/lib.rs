@@ -45,7 +45,7 @@ mod builder;
 mod calibration;
 mod calibrator;
 mod class;
-mod core;
+mod clock;
 mod depot;
 #[cfg(feature = "leak-trace")]
 mod leak_trace;

@@ -3,7 +3,7 @@
 //! The hot path of `get` is: find the thread's shard and see that nothing changed (one compare), pop a pointer off the
 //! class's stack (one compare), count. That of `drop` is: the same one compare, count the use in its class (one compare for
 //! odd sizes, one for the batch of calls that may be due), find the stack by the capacity (two compares), push (one
-//! compare). Everything else is in [`crate::core`], out of line.
+//! compare). Everything else is in [`cold`], out of line.
 //!
 //! What was tried, on 2026-11-20 on a 2-core x86-64 VM (Xeon, 2.5 GHz), as instructions of a get + drop of a small buffer
 //! counted by callgrind (the loop around it included, some 10), and as nanoseconds where `malloc` + `free` of 1 KiB took
@@ -33,17 +33,21 @@
 //! - A tag in a large slot's pointer that says "not used since the last trim": nothing promises that a buffer's address is
 //!   even. A byte beside it is a plain store.
 
+mod cold;
+
 use std::collections::TryReserveError;
 use std::fmt;
 use std::mem;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 
+pub(crate) use cold::bound_stats;
+use cold::{Core, Op, scrub, stats};
+
 use crate::budget::Budget;
 use crate::buf::PooledBuf;
 use crate::builder::{Builder, Config};
 use crate::class::{CLASSES, class_of_capacity, class_or_none};
-use crate::core::{Core, Op, scrub, stats};
 #[cfg(feature = "leak-trace")]
 use crate::leak_trace;
 use crate::policy::PolicyCell;

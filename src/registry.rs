@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use crate::budget::Budget;
 use crate::builder::{BuildError, Builder};
-use crate::core::bound_stats;
 use crate::pool::Pool;
+use crate::pool::bound_stats;
 use crate::stats::Stats;
 use crate::sync::{Mutex, const_unless_loom, lock};
 

@@ -5,7 +5,7 @@
 //! by the crate `zeroize`'s barrier, behind which the compiler must assume that somebody looks; `zeroize()` itself
 //! writes byte by byte.
 //!
-//! Every buffer that comes back goes through `core::scrub`, which calls this. Two ways by which memory would leave a
+//! Every buffer that comes back goes through `pool::cold::scrub`, which calls this. Two ways by which memory would leave a
 //! guard and not come back are closed here and in `PooledBuf`: growth past the largest class, which elsewhere is a
 //! `Vec`'s own reallocation, and `Pool::grow`'s last resort.
 

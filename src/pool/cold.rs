@@ -12,10 +12,10 @@
 
 use std::collections::TryReserveError;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use once_cell::race::OnceBox;
 
+use super::Pool;
 use crate::announce::{Calibration, announce};
 use crate::books::{Books, Counter, Reason};
 use crate::budget::Budget;
@@ -23,15 +23,14 @@ use crate::builder::{Config, Growth};
 use crate::calibration::{Sizes, Window, calibrate};
 use crate::calibrator::{Calibrator, window_calls};
 use crate::class::{CLASSES, MAX_CLASS_SIZE, class_below, class_of, class_of_capacity, size_of_class};
+use crate::clock::Clock;
 use crate::depot::Depot;
 use crate::policy::Policy;
-use crate::pool::Pool;
 use crate::recorder::Recorder;
 use crate::stats::{ClassStats, Dropped, Stats};
 use crate::storage::{
     BATCH_SLOTS, Batch, LargePut, Local, SMALL_CLASSES, Shard, Shards, Shared, Tenant, shrink, slots_max,
 };
-use crate::sync::{AtomicU64, Ordering};
 use crate::usage::Use;
 
 /// What the threads of a pool share.
@@ -788,31 +787,3 @@ const GROWTH_JUMP_SIZE_MAX: usize = 1 << 20;
 
 /// The first lease of a class: a page's worth of small buffers, one of the larger ones.
 const FIRST_LEASE_BYTES: usize = 4 << 10;
-
-/// When the next trim interval is over.
-#[derive(Debug)]
-struct Clock {
-    start: Instant,
-    interval_ns: u64,
-    due_ns: AtomicU64,
-}
-
-impl Clock {
-    fn new(interval: Duration) -> Clock {
-        let interval_ns = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
-        Clock { start: Instant::now(), interval_ns, due_ns: AtomicU64::new(interval_ns) }
-    }
-
-    /// Whether an interval has gone by; says so once for each.
-    fn is_due(&self) -> bool {
-        // Relaxed: the exchange lets one thread through for each interval, and no memory hangs on it. No model: loom
-        // has no time.
-        let now_ns = self.start.elapsed().as_nanos() as u64;
-        let due_ns = self.due_ns.load(Ordering::Relaxed);
-        now_ns >= due_ns
-            && self
-                .due_ns
-                .compare_exchange(due_ns, now_ns.saturating_add(self.interval_ns), Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
-    }
-}
