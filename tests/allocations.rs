@@ -4,16 +4,18 @@
 // What leak-trace notes of the guards that it samples lies on the heap.
 #![cfg(not(feature = "leak-trace"))]
 
+#[path = "support/channel.rs"]
+mod channel;
 #[path = "support/counting.rs"]
 mod counting;
 
-use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use bytebufferpool::{CLASSES, Growth, MIN_CLASS_SIZE, Pool, PooledBuf};
 use bytes::{BufMut, Bytes};
+use channel::Channel;
 use counting::{Operations, during, of_this_thread};
 
 #[global_allocator]
@@ -227,32 +229,6 @@ fn freeze_is_exactly_one_allocation_and_its_end_exactly_one_free() {
         assert_eq!(operations, Operations::NONE, "clones and slices share the box");
         let operations = during(|| drop(frozen));
         assert_eq!((operations.allocations, operations.frees), (0, 1), "the box; the buffer came home");
-    }
-}
-
-/// A bounded channel that never allocates after `new`; std's own allocates when a thread blocks on it the first time.
-struct Channel<T> {
-    queue: Mutex<VecDeque<T>>,
-    changed: Condvar,
-    capacity: usize,
-}
-
-impl<T> Channel<T> {
-    fn new(capacity: usize) -> Channel<T> {
-        Channel { queue: Mutex::new(VecDeque::with_capacity(capacity)), changed: Condvar::new(), capacity }
-    }
-
-    fn send(&self, item: T) {
-        let mut queue =
-            self.changed.wait_while(self.queue.lock().unwrap(), |queue| queue.len() == self.capacity).unwrap();
-        queue.push_back(item);
-        self.changed.notify_all();
-    }
-
-    fn receive(&self) -> T {
-        let mut queue = self.changed.wait_while(self.queue.lock().unwrap(), |queue| queue.is_empty()).unwrap();
-        self.changed.notify_all();
-        queue.pop_front().expect("waited for")
     }
 }
 

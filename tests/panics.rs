@@ -1,13 +1,17 @@
 //! User code that panics, lies or calls back: the pool stays usable, its books balance, and nobody reads stale bytes.
 
+#[path = "support/stress_books.rs"]
+mod stress_books;
+
 use std::cell::Cell;
 use std::fmt;
 use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
+use stress_books::assert_balanced;
 
-use bytebufferpool::{Pool, PooledBuf, Stats};
+use bytebufferpool::{Pool, PooledBuf};
 use bytes::{Buf, BufMut};
 
 const NEVER: Duration = Duration::from_secs(1 << 30);
@@ -16,22 +20,11 @@ fn pool() -> Pool {
     Pool::builder().trim_interval(NEVER).build()
 }
 
-#[track_caller]
-fn assert_balanced(stats: &Stats) {
-    assert_eq!(stats.gets, stats.hits + stats.misses, "{stats}");
-    assert_eq!(stats.gets, stats.puts + stats.detached + stats.outstanding, "{stats}");
-    let freed = stats.dropped.total() + stats.trimmed;
-    let fates = stats.retained_buffers + stats.outstanding + stats.detached + freed;
-    assert_eq!(stats.allocated + stats.donated, fates, "{stats}");
-    let bytes: usize = stats.classes.iter().map(|class| class.size * class.retained as usize).sum();
-    assert_eq!(stats.retained_bytes, bytes, "{stats}");
-}
-
 /// After whatever happened: books, and a pool that works on.
 #[track_caller]
 fn assert_usable(pool: &Pool) {
     let before = pool.stats();
-    assert_balanced(&before);
+    assert_balanced(&before, "at rest");
     assert_eq!(before.outstanding, 0, "{before}");
     for size in [10, 1000, 100_000] {
         let mut buf = pool.get_with_capacity(size);
@@ -40,7 +33,7 @@ fn assert_usable(pool: &Pool) {
         assert!(buf.iter().all(|&byte| byte == b'o'));
     }
     let after = pool.stats();
-    assert_balanced(&after);
+    assert_balanced(&after, "at rest");
     assert_eq!((after.gets, after.outstanding), (before.gets + 3, 0));
     pool.purge();
     assert_eq!(pool.stats().retained_bytes, 0);
@@ -186,7 +179,7 @@ fn guards_come_back_while_the_stack_unwinds() {
         }));
         assert!(unwound.is_err());
         let stats = pool.stats();
-        assert_balanced(&stats);
+        assert_balanced(&stats, "at rest");
         assert_eq!(stats.outstanding, 0);
     }
     assert_usable(&pool);
@@ -228,7 +221,7 @@ fn re_enter(pool: &Pool) {
     pool.trim();
     pool.purge();
     pool.prefill(64, 2);
-    assert_balanced(&pool.stats());
+    assert_balanced(&pool.stats(), "at rest");
     drop(other);
 }
 

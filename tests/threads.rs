@@ -7,39 +7,34 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Barrier, Condvar, Mutex};
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
+#[path = "support/channel.rs"]
+mod channel;
+#[path = "support/stress_books.rs"]
+mod stress_books;
+
 use bytebufferpool::{DefaultSize, Pool, PooledBuf, Stats};
+use channel::Channel;
+use stress_books::assert_balanced;
 
 /// No interval ends by itself.
 const NEVER: Duration = Duration::from_secs(1 << 30);
 
 const THREAD_CACHE_BYTES_MAX: usize = 128 << 10;
 
-#[track_caller]
-fn assert_balanced(stats: &Stats) {
-    assert_eq!(stats.gets, stats.hits + stats.misses, "{stats}");
-    assert_eq!(stats.gets, stats.puts + stats.detached + stats.outstanding, "{stats}");
-    let freed = stats.dropped.total() + stats.trimmed;
-    let fates = stats.retained_buffers + stats.outstanding + stats.detached + freed;
-    assert_eq!(stats.allocated + stats.donated, fates, "{stats}");
-    let bytes: usize = stats.classes.iter().map(|class| class.size * class.retained as usize).sum();
-    assert_eq!(stats.retained_bytes, bytes, "{stats}");
-    assert_eq!(stats.retained_buffers, stats.classes.iter().map(|class| class.retained).sum::<u64>(), "{stats}");
-}
-
 /// At rest, and everything idle within this thread's reach.
 #[track_caller]
 fn assert_nothing_is_stranded(pool: &Pool) {
     let stats = pool.stats();
-    assert_balanced(&stats);
+    assert_balanced(&stats, "at rest");
     assert_eq!(stats.outstanding, 0, "{stats}");
     assert_eq!(pool.purge(), stats.retained_bytes, "{stats}");
     let stats = pool.stats();
     assert_eq!((stats.retained_bytes, stats.retained_buffers), (0, 0), "{stats}");
-    assert_balanced(&stats);
+    assert_balanced(&stats, "at rest");
 }
 
 /// Misses and gets between two looks.
@@ -99,31 +94,6 @@ fn a_third_and_fourth_pool_on_the_thread_hit_as_well() {
     }
 }
 
-struct Channel<T> {
-    queue: Mutex<VecDeque<T>>,
-    changed: Condvar,
-    capacity: usize,
-}
-
-impl<T> Channel<T> {
-    fn new(capacity: usize) -> Channel<T> {
-        Channel { queue: Mutex::new(VecDeque::with_capacity(capacity)), changed: Condvar::new(), capacity }
-    }
-
-    fn send(&self, item: T) {
-        let mut queue =
-            self.changed.wait_while(self.queue.lock().unwrap(), |queue| queue.len() == self.capacity).unwrap();
-        queue.push_back(item);
-        self.changed.notify_all();
-    }
-
-    fn receive(&self) -> T {
-        let mut queue = self.changed.wait_while(self.queue.lock().unwrap(), |queue| queue.is_empty()).unwrap();
-        self.changed.notify_all();
-        queue.pop_front().expect("waited for")
-    }
-}
-
 // corefx#33084: consumers hoard what producers allocate.
 #[test]
 fn from_producer_to_consumer_misses_stay_below_2_percent_and_the_consumer_hoards_no_more_than_its_cache() {
@@ -166,7 +136,7 @@ fn from_producer_to_consumer_misses_stay_below_2_percent_and_the_consumer_hoards
             (before, after, hoarded, consumer.join().expect("no panic"))
         });
         assert_eq!(garbled, 0);
-        assert_balanced(&after);
+        assert_balanced(&after, "at rest");
         let (misses, gets) = missed(&before, &after);
         assert_eq!(gets, MESSAGES as u64);
         assert_share(misses, gets, 2.0, &format!("misses at {size} bytes"));
@@ -212,7 +182,7 @@ fn short_lived_threads_beside_each_other_strand_nothing() {
         });
         join_all(threads.collect());
         let stats = POOL.stats();
-        assert_balanced(&stats);
+        assert_balanced(&stats, "at rest");
         assert_eq!(stats.outstanding, 0);
     }
     // 8 threads x 3 buffers (and one grown) of each of 12 classes is the most that was ever in use at once.
@@ -318,7 +288,7 @@ mod held_by_a_thread_local {
                 held.guards[1].extend_from_slice(&[7; 900]);
             });
             let stats = pool.stats();
-            assert_balanced(&stats);
+            assert_balanced(&stats, "at rest");
             assert_eq!(stats.outstanding, 0, "held first: {held_first}; {stats}");
             assert_eq!(stats.dropped.total(), 0, "there is budget for all: {stats}");
             let before = stats;
@@ -502,7 +472,7 @@ fn beside_64_sleepers(pool: &'static Pool, size: usize) -> (u64, u64) {
     let before = pool.stats();
     (0..2000).for_each(|_| one_use());
     let after = pool.stats();
-    assert_balanced(&after);
+    assert_balanced(&after, "at rest");
     wake.wait();
     join_all(sleepers);
     missed(&before, &after)
@@ -539,7 +509,7 @@ fn trim_after_a_burst_returns_the_memory_in_two_intervals() {
         assert!(freed >= 20 * size, "freed {freed}");
         let stats = pool.stats();
         assert_eq!(stats.retained_bytes, 0, "{stats}");
-        assert_balanced(&stats);
+        assert_balanced(&stats, "at rest");
     }
 }
 
@@ -626,7 +596,7 @@ fn intervals_pass_by_themselves_with_calibrations() {
     }
     let stats = pool.stats();
     assert!(stats.retained_buffers <= 2, "one is in use now and then, 39 are not: {stats}");
-    assert_balanced(&stats);
+    assert_balanced(&stats, "at rest");
 }
 
 #[test]
@@ -646,7 +616,7 @@ fn intervals_pass_by_themselves_with_exchanges_between_a_cache_and_the_shared_pa
     let stats = pool.stats();
     assert!(idle_at_first >= 300 * 16_384);
     assert!(stats.retained_buffers <= 2 * 16, "16 are in use, 284 are not: {stats}");
-    assert_balanced(&stats);
+    assert_balanced(&stats, "at rest");
 }
 
 #[test]

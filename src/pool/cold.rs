@@ -136,13 +136,21 @@ impl Core {
         self.hand_over(local, batch);
     }
 
-    /// Lays a charged batch on its shelf, or frees it.
+    /// `shelve` at a thread's end or flush.
     fn hand_over(&self, local: Local<'_>, batch: Batch) {
+        local.books.dropped[Reason::ShelfFull as usize].add(self.shelve(batch));
+    }
+
+    /// Lays a charged batch on its shelf, or frees it; how many buffers were freed.
+    fn shelve(&self, batch: Batch) -> u64 {
         let (class, count) = (batch.class(), batch.len());
-        if let Err(batch) = self.depot.shelf(class).push(batch) {
-            local.books.dropped[Reason::ShelfFull as usize].add(count as u64);
-            self.budget.release(count * size_of_class(class));
-            drop(batch);
+        match self.depot.shelf(class).push(batch) {
+            Ok(()) => 0,
+            Err(batch) => {
+                self.budget.release(count * size_of_class(class));
+                drop(batch);
+                count as u64
+            }
         }
     }
 
@@ -555,16 +563,11 @@ impl<'p> Op<'p> {
 
     /// Lays a charged batch on its shelf, or frees it; whether it lies there.
     fn shelve(self, batch: Batch) -> bool {
-        let (class, count) = (batch.class(), batch.len());
-        match self.core.depot.shelf(class).push(batch) {
-            Ok(()) => true,
-            Err(batch) => {
-                self.core.budget.release(count * size_of_class(class));
-                self.add(|books| &books.dropped[Reason::ShelfFull as usize], count as u64);
-                drop(batch);
-                false
-            }
+        let freed = self.core.shelve(batch);
+        if freed > 0 {
+            self.add(|books| &books.dropped[Reason::ShelfFull as usize], freed);
         }
+        freed == 0
     }
 
     /// Charges the budget, if need be after giving up every lease that covers nothing.
