@@ -23,15 +23,6 @@ impl Mark {
         Mark((capacity << 1) | 1)
     }
 
-    /// A use that asked for a capacity, or did not.
-    #[inline]
-    pub(crate) const fn of(asked: Option<usize>) -> Mark {
-        match asked {
-            Some(capacity) => Mark::asked(capacity),
-            None => Mark::PLAIN,
-        }
-    }
-
     /// The contents were `len` bytes long at some time.
     #[inline]
     pub(crate) fn raise(&mut self, len: usize) {

@@ -15,9 +15,9 @@ fn filled(contents: &Contents) -> Arc<Shard> {
     let local = Local::of_model(&shard);
     let mut vec = Vec::with_capacity(size_of_class(CLASS));
     contents.write(&vec);
-    assert_eq!(local.put_large(CLASS, &mut vec), LargePut::NotLeased);
+    assert_eq!(local.put_large(&mut vec), LargePut::NotLeased);
     local.lease_large(CLASS);
-    assert_eq!(local.put_large(CLASS, &mut vec), LargePut::Kept);
+    assert_eq!(local.put_large(&mut vec), LargePut::Kept);
     shard
 }
 
@@ -25,7 +25,7 @@ fn filled(contents: &Contents) -> Arc<Shard> {
 fn use_once(local: Local<'_>, contents: &Contents) -> bool {
     let Some(mut vec) = local.large(CLASS).take() else { return false };
     contents.write(&vec);
-    assert_eq!(local.put_large(CLASS, &mut vec), LargePut::Kept, "nobody else fills or gives up an empty place");
+    assert_eq!(local.put_large(&mut vec), LargePut::Kept, "nobody else fills or gives up an empty place");
     true
 }
 
@@ -88,7 +88,7 @@ fn a_large_buffer_is_taken_once() {
                 use_once(local, &contents);
                 let mut second = Vec::with_capacity(size_of_class(CLASS));
                 contents.write(&second);
-                usize::from(local.put_large(CLASS, &mut second) != LargePut::Kept)
+                usize::from(local.put_large(&mut second) != LargePut::Kept)
             })
         };
         let (stolen, kept) = (thief.join().unwrap(), owner.join().unwrap());

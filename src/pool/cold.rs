@@ -182,8 +182,7 @@ impl<'p> Op<'p> {
     }
 
     /// A guard ended and its buffer comes back.
-    pub(crate) fn finish(self, vec: Vec<u8>, usage: Use) {
-        let written = usage.written(vec.len());
+    pub(crate) fn finish(self, vec: Vec<u8>, usage: Use, written: usize) {
         self.count(usage);
         self.keep(vec, written);
     }
@@ -202,8 +201,8 @@ impl<'p> Op<'p> {
 
     pub(crate) fn donate(self, vec: Vec<u8>) {
         self.add(|books| &books.donated, 1);
-        let usage = Use::donated(vec.len());
-        self.finish(vec, usage);
+        let (usage, written) = (Use::donated(vec.len()), vec.len());
+        self.finish(vec, usage, written);
     }
 
     /// Moves the contents of `vec` to a buffer with room for `additional` bytes more.
@@ -538,10 +537,10 @@ impl<'p> Op<'p> {
     }
 
     fn keep_large(self, local: Local<'_>, class: usize, mut vec: Vec<u8>) {
-        let mut put = local.put_large(class, &mut vec);
+        let mut put = local.put_large(&mut vec);
         if put == LargePut::NotLeased && self.core.budget.lease(size_of_class(class)) {
             local.lease_large(class);
-            put = local.put_large(class, &mut vec);
+            put = local.put_large(&mut vec);
         }
         if put != LargePut::Kept {
             self.keep_in_depot(class, vec);
@@ -625,7 +624,13 @@ impl<'p> Op<'p> {
             local.begin_interval(class);
         }
         for class in SMALL_CLASSES..CLASSES {
-            if intervals > 0 || class > policy.max_class() {
+            let over_ceiling = class > policy.max_class();
+            if over_ceiling {
+                // Put here after the calibration had looked, by a thread that had not seen it yet.
+                freed_bytes += self.free_large(&local, class);
+            }
+            // Above the ceiling no place is leased from here on, so the hot path need not compare with it.
+            if over_ceiling || intervals > 0 {
                 self.core.release_large(local, class);
             }
         }

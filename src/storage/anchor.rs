@@ -23,8 +23,10 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
+use super::cache::SMALL_CLASSES;
 use super::shard::Shard;
 use super::{Batch, LargePut};
+use crate::class::{CLASSES, class_of_capacity};
 use crate::sync::{AtomicU64, AtomicUsize, Mutex, OnceBox, Ordering, const_unless_loom, lock, thread_local};
 
 /// What a pool shares among its threads, and is told when one ends.
@@ -50,20 +52,20 @@ pub(crate) struct Anchor<T: Tenant> {
     shared: OnceBox<Shared<T>>,
 }
 
-/// A pool's stamp: a tag of the pool's own in the low bits, the entry of the memo it goes to, and a number that is
-/// never issued twice.
+/// A pool's stamp: a tag of the pool's own in the highest bits, a number that is never issued twice, and the entry of the
+/// memo it goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp(u64);
 
 impl Stamp {
     #[inline]
     pub(crate) fn tag(self) -> usize {
-        self.0 as usize % (1 << TAG_BITS)
+        (self.0 >> TAG_SHIFT) as usize
     }
 
     #[inline]
     fn memo_entry(self) -> usize {
-        (self.0 >> TAG_BITS) as usize % MEMO_LEN
+        (self.0 >> MEMO_SHIFT) as usize % MEMO_LEN
     }
 }
 
@@ -169,9 +171,9 @@ impl<T: Tenant> Anchor<T> {
     /// A new stamp, under the registry's lock: of two that change something, the later one sees both changes.
     fn issue(&self, registry: &mut Registry, tag: impl Fn() -> usize) -> Stamp {
         registry.stamps += 1;
-        let memo_entry = self.place.load(Ordering::Relaxed) % MEMO_LEN;
-        let number = (registry.stamps << MEMO_BITS) | memo_entry as u64;
-        let stamp = Stamp((number << TAG_BITS) | (tag() as u64 % (1 << TAG_BITS)));
+        let memo_entry = (self.place.load(Ordering::Relaxed) % MEMO_LEN) as u64;
+        let number = (registry.stamps << NUMBER_SHIFT) & !(u64::MAX << TAG_SHIFT);
+        let stamp = Stamp(((tag() as u64) << TAG_SHIFT) | number | (memo_entry << MEMO_SHIFT));
         // Release: pairs with the Acquire in `attach`. Model: see there.
         self.stamp.store(stamp.0, Ordering::Release);
         stamp
@@ -226,11 +228,19 @@ impl<'p> Local<'p> {
         unsafe { self.shard.cache.take_cold(class, count) }
     }
 
-    /// Puts a buffer of a class above 32 KiB into this thread's slot for it.
+    /// Takes the buffer out of this thread's slot for `class`, if that is above 32 KiB and there is one.
     #[inline]
-    pub(crate) fn put_large(self, class: usize, vec: &mut Vec<u8>) -> LargePut {
+    pub(crate) fn take_large(self, class: usize) -> Option<Vec<u8>> {
+        self.shard.large.get(class.wrapping_sub(SMALL_CLASSES))?.take()
+    }
+
+    /// Puts a buffer into this thread's slot for the class above 32 KiB whose size its capacity is, if there is one.
+    #[inline]
+    pub(crate) fn put_large(self, vec: &mut Vec<u8>) -> LargePut {
+        let class = class_of_capacity(vec.capacity(), CLASSES);
+        let slot = class.and_then(|class| self.shard.large.get(class.wrapping_sub(SMALL_CLASSES)));
         // SAFETY: `self` is the proof of ownership.
-        unsafe { self.shard.large(class).put(vec) }
+        slot.map_or(LargePut::Full, |slot| unsafe { slot.put(vec) })
     }
 
     pub(crate) fn lease_large(self, class: usize) {
@@ -331,11 +341,15 @@ struct Memo {
 /// in the registry are dense, so that up to this many living pools never share an entry. 256 bytes per thread.
 const MEMO_LEN: usize = 1 << MEMO_BITS;
 const MEMO_BITS: u32 = 4;
-const TAG_BITS: u32 = 4;
+// The bits of a stamp from below: none, as many as an entry's size has, so that the memo's entry is found by a mask alone;
+// the entry; a number; the tag.
+const MEMO_SHIFT: u32 = 4;
+const NUMBER_SHIFT: u32 = MEMO_SHIFT + MEMO_BITS;
+const TAG_SHIFT: u32 = 59;
 
-// No stamp that is issued is this, nor the 0 of an empty memo: they begin at 1 above the low bits.
+// No stamp that is issued is this, nor the 0 of an empty memo: their numbers begin at 1.
 const NOT_REGISTERED: u64 = 1;
-const _: () = assert!(NOT_REGISTERED < 1 << (MEMO_BITS + TAG_BITS));
+const _: () = assert!(NOT_REGISTERED < 1 << NUMBER_SHIFT);
 
 const NO_INDEX: usize = usize::MAX;
 const DEAD: usize = usize::MAX - 1;
@@ -427,7 +441,7 @@ unsafe impl Send for TenantRef {}
 /// The pools and the thread indices of the process.
 struct Registry {
     tenants: Vec<Option<TenantRef>>,
-    /// How many stamps were issued: 2^56 last for 2 000 years of one a microsecond.
+    /// How many stamps were issued: 2^51 last for 70 years of one a microsecond.
     stamps: u64,
     indices: Indices,
 }

@@ -28,4 +28,4 @@ pub(crate) use batch::{BATCH_SLOTS, Batch};
 pub(crate) use cache::{SMALL_CLASSES, slots_max};
 pub(crate) use large::LargePut;
 pub(crate) use shard::Shard;
-pub(crate) use slot::shrink;
+pub(crate) use slot::{Bare, shrink};

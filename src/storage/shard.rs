@@ -20,7 +20,7 @@ pub(crate) struct Shard {
     /// Not to be touched but through a [`super::Local`], except for lengths.
     pub(super) cache: Cache,
     pub(crate) books: Books,
-    large: [LargeSlot; CLASSES - SMALL_CLASSES],
+    pub(super) large: [LargeSlot; CLASSES - SMALL_CLASSES],
 }
 
 impl Default for Shard {

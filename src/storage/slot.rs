@@ -64,6 +64,43 @@ impl Slot {
     }
 }
 
+/// An empty `Vec<u8>` in two words.
+///
+/// Two words go to and come from a function that is not inlined in registers; the three of a `Vec` go through memory, and
+/// with them the guard they stand in, whose next move then stalls on store forwarding.
+#[derive(Debug)]
+pub(crate) struct Bare {
+    memory: NonNull<u8>,
+    capacity: usize,
+}
+
+impl Bare {
+    /// Forgets what `vec` holds.
+    #[inline]
+    pub(crate) fn of(vec: Vec<u8>) -> Bare {
+        let mut vec = ManuallyDrop::new(vec);
+        // SAFETY: a Vec's pointer is never null.
+        Bare { memory: unsafe { NonNull::new_unchecked(vec.as_mut_ptr()) }, capacity: vec.capacity() }
+    }
+
+    #[inline]
+    pub(crate) fn into_vec(self) -> Vec<u8> {
+        let bare = ManuallyDrop::new(self);
+        // SAFETY: `of` took both from a Vec<u8> that was not dropped, and a Bare is not Clone, so this is their only owner.
+        unsafe { Vec::from_raw_parts(bare.memory.as_ptr(), 0, bare.capacity) }
+    }
+}
+
+impl Drop for Bare {
+    fn drop(&mut self) {
+        // SAFETY: as in `into_vec`; nothing uses the fields after this.
+        drop(unsafe { Vec::from_raw_parts(self.memory.as_ptr(), 0, self.capacity) });
+    }
+}
+
+// SAFETY: a Bare owns what the Vec<u8> it was made from did, and that is Send.
+unsafe impl Send for Bare {}
+
 /// Cuts the capacity of `vec` down to `capacity` and empties it; gives it back as it is if the allocator refuses.
 ///
 /// `Vec::shrink_to` would abort then, and this runs in destructors.
