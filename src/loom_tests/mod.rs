@@ -17,6 +17,8 @@ mod budget;
 #[cfg(test)]
 mod calibration;
 #[cfg(test)]
+mod ceiling;
+#[cfg(test)]
 mod hand_over;
 #[cfg(test)]
 mod large;

@@ -629,7 +629,8 @@ impl<'p> Op<'p> {
                 // Put here after the calibration had looked, by a thread that had not seen it yet.
                 freed_bytes += self.free_large(&local, class);
             }
-            // Above the ceiling no place is leased from here on, so the hot path need not compare with it.
+            // Above the ceiling no place is leased from here on, so the hot path need not compare with it. Model:
+            // loom_tests::ceiling::nothing_lies_above_a_ceiling_that_its_thread_has_seen.
             if over_ceiling || intervals > 0 {
                 self.core.release_large(local, class);
             }
