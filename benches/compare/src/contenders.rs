@@ -203,15 +203,84 @@ impl<P: AsRef<Pool>> Sealed for PooledBuf<P> {
     }
 }
 
-/// `get()`, whatever the workload knows of its sizes.
-pub struct Ours(Pool);
-/// `get_with_capacity(n)` where the size is known.
-pub struct OursSized(Pool);
-/// `get_owned()`: the guard keeps the pool alive.
-pub struct OursOwned(Arc<Pool>);
+/// A way to use the crate: what holds the pool, what the guard and its sealed form are, and how one is taken and sealed.
+macro_rules! ours {
+    (
+        $(#[$doc:meta])*
+        $name:ident($pool:ty), $label:literal, $guard:ty, $held:ty,
+        take |$worker:ident, $size:ident| $take:expr, seal |$sealed:ident| $seal:expr
+    ) => {
+        $(#[$doc])*
+        pub struct $name($pool);
 
-/// `get_owned().freeze()`: in flight is a `Bytes`, whose last clone brings the buffer home.
-pub struct OursFrozen(Arc<Pool>);
+        impl Contender for $name {
+            const NAME: &'static str = $label;
+            const ROLE: Role = Role::Ours;
+            type Worker<'p> = &'p $pool;
+            type Guard<'p, 'w>
+                = $guard
+            where
+                'p: 'w;
+            type Held<'p> = $held;
+
+            fn fresh(_: usize) -> $name {
+                $name(Pool::new().into())
+            }
+            fn worker(&self) -> Self::Worker<'_> {
+                &self.0
+            }
+            #[inline(always)]
+            fn take<'p, 'w>($worker: &'w mut Self::Worker<'p>, $size: Option<usize>) -> $guard
+            where
+                'p: 'w,
+            {
+                $take
+            }
+            #[inline(always)]
+            fn seal<'p, 'w>($sealed: $guard) -> $held
+            where
+                'p: 'w,
+            {
+                $seal
+            }
+            fn settle(&self) {
+                self.0.calibrate();
+            }
+            fn idle_bytes(&self) -> usize {
+                self.0.stats().retained_bytes
+            }
+        }
+    };
+}
+
+ours!(
+    /// `get()`, whatever the workload knows of its sizes.
+    Ours(Pool), "bytebufferpool", PooledBuf<&'p Pool>, PooledBuf<&'p Pool>,
+    take |worker, _size| worker.get(), seal |guard| guard
+);
+ours!(
+    /// `get_with_capacity(n)` where the size is known.
+    OursSized(Pool), "bytebufferpool sized", PooledBuf<&'p Pool>, PooledBuf<&'p Pool>,
+    take |worker, size| match size {
+        Some(size) => worker.get_with_capacity(size),
+        None => worker.get(),
+    },
+    seal |guard| guard
+);
+ours!(
+    /// `get_owned()`, with the size where it is known: the guard keeps the pool alive.
+    OursOwned(Arc<Pool>), "bytebufferpool owned", PooledBuf<Arc<Pool>>, PooledBuf<Arc<Pool>>,
+    take |worker, size| match size {
+        Some(size) => worker.get_owned_with_capacity(size),
+        None => worker.get_owned(),
+    },
+    seal |guard| guard
+);
+ours!(
+    /// `get_owned().freeze()`: in flight is a `Bytes`, whose last clone brings the buffer home.
+    OursFrozen(Arc<Pool>), "bytebufferpool", PooledBuf<Arc<Pool>>, Bytes,
+    take |worker, _size| worker.get_owned(), seal |guard| guard.freeze()
+);
 
 impl Ours {
     /// A pool whose plain `get` has learnt to give `size` bytes.
@@ -226,146 +295,6 @@ impl Ours {
 
     pub fn pool(&self) -> &Pool {
         &self.0
-    }
-}
-
-impl Contender for Ours {
-    const NAME: &'static str = "bytebufferpool";
-    const ROLE: Role = Role::Ours;
-    type Worker<'p> = &'p Pool;
-    type Guard<'p, 'w>
-        = PooledBuf<&'p Pool>
-    where
-        'p: 'w;
-    type Held<'p> = PooledBuf<&'p Pool>;
-
-    fn fresh(_: usize) -> Ours {
-        Ours(Pool::new())
-    }
-    fn worker(&self) -> &Pool {
-        &self.0
-    }
-    #[inline(always)]
-    fn take<'p, 'w>(worker: &'w mut &'p Pool, _: Option<usize>) -> PooledBuf<&'p Pool>
-    where
-        'p: 'w,
-    {
-        worker.get()
-    }
-    guard_is_held!();
-    fn settle(&self) {
-        self.0.calibrate();
-    }
-    fn idle_bytes(&self) -> usize {
-        self.0.stats().retained_bytes
-    }
-}
-
-impl Contender for OursSized {
-    const NAME: &'static str = "bytebufferpool sized";
-    const ROLE: Role = Role::Ours;
-    type Worker<'p> = &'p Pool;
-    type Guard<'p, 'w>
-        = PooledBuf<&'p Pool>
-    where
-        'p: 'w;
-    type Held<'p> = PooledBuf<&'p Pool>;
-
-    fn fresh(_: usize) -> OursSized {
-        OursSized(Pool::new())
-    }
-    fn worker(&self) -> &Pool {
-        &self.0
-    }
-    #[inline(always)]
-    fn take<'p, 'w>(worker: &'w mut &'p Pool, size: Option<usize>) -> PooledBuf<&'p Pool>
-    where
-        'p: 'w,
-    {
-        match size {
-            Some(size) => worker.get_with_capacity(size),
-            None => worker.get(),
-        }
-    }
-    guard_is_held!();
-    fn settle(&self) {
-        self.0.calibrate();
-    }
-    fn idle_bytes(&self) -> usize {
-        self.0.stats().retained_bytes
-    }
-}
-
-impl Contender for OursOwned {
-    const NAME: &'static str = "bytebufferpool owned";
-    const ROLE: Role = Role::Ours;
-    type Worker<'p> = &'p Arc<Pool>;
-    type Guard<'p, 'w>
-        = PooledBuf<Arc<Pool>>
-    where
-        'p: 'w;
-    type Held<'p> = PooledBuf<Arc<Pool>>;
-
-    fn fresh(_: usize) -> OursOwned {
-        OursOwned(Arc::new(Pool::new()))
-    }
-    fn worker(&self) -> &Arc<Pool> {
-        &self.0
-    }
-    #[inline(always)]
-    fn take<'p, 'w>(worker: &'w mut &'p Arc<Pool>, size: Option<usize>) -> PooledBuf<Arc<Pool>>
-    where
-        'p: 'w,
-    {
-        match size {
-            Some(size) => worker.get_owned_with_capacity(size),
-            None => worker.get_owned(),
-        }
-    }
-    guard_is_held!();
-    fn settle(&self) {
-        self.0.calibrate();
-    }
-    fn idle_bytes(&self) -> usize {
-        self.0.stats().retained_bytes
-    }
-}
-
-impl Contender for OursFrozen {
-    const NAME: &'static str = "bytebufferpool";
-    const ROLE: Role = Role::Ours;
-    type Worker<'p> = &'p Arc<Pool>;
-    type Guard<'p, 'w>
-        = PooledBuf<Arc<Pool>>
-    where
-        'p: 'w;
-    type Held<'p> = Bytes;
-
-    fn fresh(_: usize) -> OursFrozen {
-        OursFrozen(Arc::new(Pool::new()))
-    }
-    fn worker(&self) -> &Arc<Pool> {
-        &self.0
-    }
-    #[inline(always)]
-    fn take<'p, 'w>(worker: &'w mut &'p Arc<Pool>, _: Option<usize>) -> PooledBuf<Arc<Pool>>
-    where
-        'p: 'w,
-    {
-        worker.get_owned()
-    }
-    #[inline(always)]
-    fn seal<'p, 'w>(guard: PooledBuf<Arc<Pool>>) -> Bytes
-    where
-        'p: 'w,
-    {
-        guard.freeze()
-    }
-    fn settle(&self) {
-        self.0.calibrate();
-    }
-    fn idle_bytes(&self) -> usize {
-        self.0.stats().retained_bytes
     }
 }
 
