@@ -11,8 +11,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytebufferpool::{Pool, PooledBuf};
 use bytes::{Bytes, BytesMut};
+use prost::Message;
+use serde::{Deserialize, Serialize};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Role {
     Ours,
     Peer,
@@ -24,6 +26,19 @@ pub enum Role {
 pub trait Sink {
     fn extend(&mut self, bytes: &[u8]);
     fn bytes(&self) -> &[u8];
+    /// Through the `BufMut` that the buffer is or holds.
+    fn encode(&mut self, message: &impl Message);
+}
+
+/// For all that have a `BufMut`; it grows, and so never fails.
+macro_rules! encode_into {
+    (|$sink:ident| $buffer:expr) => {
+        #[inline(always)]
+        fn encode(&mut self, message: &impl Message) {
+            let $sink = self;
+            message.encode($buffer).expect("a buffer that grows");
+        }
+    };
 }
 
 /// What a finished message is until it is dropped; the consumer of a hand-over reads it.
@@ -66,7 +81,26 @@ pub trait Contender: Send + Sync + Sized + 'static {
         guard
     }
 
-    /// Takes a buffer with room for `size` bytes and gives it back.
+    /// A message whose encoded size is computed first, as prost does by itself before it writes.
+    #[inline(always)]
+    fn encode<'p, 'w>(worker: &'w mut Self::Worker<'p>, message: &impl Message) -> Self::Guard<'p, 'w>
+    where
+        'p: 'w,
+    {
+        let mut guard = Self::take(worker, Some(message.encoded_len()));
+        guard.encode(message);
+        guard
+    }
+
+    /// The same as [`pair`](Contender::pair), with the guard dropped where it was made, as at the end of a block.
+    #[inline(always)]
+    fn pair_in_place(worker: &mut Self::Worker<'_>, size: usize) {
+        let mut guard = Self::take(worker, Some(size));
+        black_box(&mut guard);
+    }
+
+    /// Takes a buffer with room for `size` bytes and gives it back: moved into `seal` and from there into `drop`, as a
+    /// guard is that a function returns or a channel carries.
     #[inline(always)]
     fn pair(worker: &mut Self::Worker<'_>, size: usize) {
         let mut guard = Self::take(worker, Some(size));
@@ -96,6 +130,7 @@ impl Sink for Vec<u8> {
     fn bytes(&self) -> &[u8] {
         self
     }
+    encode_into!(|sink| sink);
 }
 
 impl Sealed for Vec<u8> {
@@ -139,6 +174,7 @@ macro_rules! vec_guard {
             fn bytes(&self) -> &[u8] {
                 self
             }
+            encode_into!(|sink| &mut **sink);
         }
 
         impl<$($generics)*> Sealed for $guard {
@@ -194,6 +230,7 @@ impl<P: AsRef<Pool>> Sink for PooledBuf<P> {
     fn bytes(&self) -> &[u8] {
         self.as_slice()
     }
+    encode_into!(|sink| sink);
 }
 
 impl<P: AsRef<Pool>> Sealed for PooledBuf<P> {
@@ -327,6 +364,11 @@ impl Sink for zeropool::Buf<'_> {
     fn bytes(&self) -> &[u8] {
         self
     }
+
+    /// It is no `BufMut`; [`Zeropool::encode`] writes into it before it is one of these.
+    fn encode(&mut self, message: &impl Message) {
+        self.extend(&message.encode_to_vec());
+    }
 }
 
 impl Sealed for zeropool::Buf<'_> {
@@ -370,7 +412,24 @@ impl Contender for Zeropool {
         worker.alloc_uninit(payload.len()).write_from_slice(payload)
     }
     #[inline(always)]
+    fn encode<'p, 'w>(worker: &'w mut &'p zeropool::ZeroPool, message: &impl Message) -> zeropool::Buf<'p>
+    where
+        'p: 'w,
+    {
+        let mut guard = worker.alloc_uninit(message.encoded_len());
+        let mut rest = guard.as_uninit_mut();
+        message.encode(&mut rest).expect("as long as it said");
+        assert!(rest.is_empty(), "as long as it said");
+        // SAFETY: `encode` wrote from the front on without a gap, and nothing is left behind what it wrote.
+        unsafe { guard.assume_init() }
+    }
+    #[inline(always)]
     fn pair(worker: &mut &zeropool::ZeroPool, size: usize) {
+        let mut guard = worker.alloc_uninit(size);
+        black_box(&mut guard);
+    }
+    #[inline(always)]
+    fn pair_in_place(worker: &mut &zeropool::ZeroPool, size: usize) {
         let mut guard = worker.alloc_uninit(size);
         black_box(&mut guard);
     }
@@ -636,6 +695,7 @@ impl Sink for SlabGuard<'_> {
     fn bytes(&self) -> &[u8] {
         &self.slot
     }
+    encode_into!(|sink| &mut *sink.slot);
 }
 
 impl Sealed for SlabKey<'_> {
@@ -685,6 +745,11 @@ impl Contender for ShardedSlab {
     {
         SlabKey { pool: guard.pool, key: guard.slot.key() }
     }
+    #[inline(always)]
+    fn pair_in_place(worker: &mut Self::Worker<'_>, size: usize) {
+        // The end of its guard alone would leave the slot taken.
+        Self::pair(worker, size);
+    }
     fn idle_bytes(&self) -> usize {
         // Slots that were never used come first from some shards, so a run of empty ones is not yet the end.
         let held: Vec<_> = (0..4096).filter_map(|_| self.0.create()).collect();
@@ -704,6 +769,7 @@ impl Sink for &mut BytesMut {
     fn bytes(&self) -> &[u8] {
         self
     }
+    encode_into!(|sink| &mut **sink);
 }
 
 impl Sealed for Bytes {
@@ -895,6 +961,7 @@ impl Sink for &mut Vec<u8> {
     fn bytes(&self) -> &[u8] {
         self
     }
+    encode_into!(|sink| &mut **sink);
 }
 
 impl Contender for Reused {

@@ -9,8 +9,9 @@ use std::thread;
 use std::time::Instant;
 
 use bytebufferpool::{Pool, Stats};
-use compare::report::{Circumstances, markdown_table, time};
+use compare::circumstances::Circumstances;
 use compare::rows::bytes;
+use compare::table::{self, time};
 use compare::workload::{LOG_PIECE, LOG_PIECES};
 
 fn main() -> ExitCode {
@@ -88,7 +89,7 @@ fn threads_table(uses: u64) -> String {
             verdict(&stats),
         ]);
     }
-    markdown_table(&cells)
+    table::markdown(&cells)
 }
 
 fn pools_table(uses: u64) -> String {
@@ -109,7 +110,7 @@ fn pools_table(uses: u64) -> String {
         let idle_bytes = stats.iter().map(|stats| stats.retained_bytes).sum();
         cells.push(vec![count.to_string(), time(per_use), bytes(idle_bytes), format!("{hits:.2} %")]);
     }
-    markdown_table(&cells)
+    table::markdown(&cells)
 }
 
 /// One pool, used on and on; looked at after each power of ten.
@@ -144,7 +145,7 @@ fn uses_table(power_max: u32) -> (String, bool) {
             verdict(&stats),
         ]);
     }
-    (markdown_table(&cells), exact)
+    (table::markdown(&cells), exact)
 }
 
 /// The identities that `Stats` promises when nothing is in flight.
