@@ -13,6 +13,8 @@ pub mod store;
 pub mod table;
 pub mod targets;
 pub mod threads;
+#[path = "../../support/together.rs"]
+pub mod together;
 pub mod work;
 #[path = "../../support/workload.rs"]
 pub mod workload;

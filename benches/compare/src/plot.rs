@@ -73,7 +73,7 @@ fn card<'a>(path: &'a Path, (width, height): (u32, u32)) -> std::result::Result<
 const PANEL_WIDTH: i32 = 480;
 const HEAD_HEIGHT: i32 = 62;
 const BAR_HEIGHT: i32 = 21;
-const NAME_WIDTH: i32 = 164;
+const NAME_WIDTH: i32 = 174;
 const VALUE_WIDTH: i32 = 62;
 /// Idle bytes have bars of their own, beside those of time.
 const IDLE_WIDTH: i32 = 126;

@@ -1,12 +1,12 @@
 //! Rows with more than one thread.
 
 use std::hint::black_box;
-use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::contenders::{Contender, Sealed};
 use crate::run::{Body, Work};
+use crate::together::together;
 use crate::work::consume;
 
 /// Several threads do the same work on one pool.
@@ -23,31 +23,20 @@ impl<C: Contender, W: Work> Parallel<C, W> {
         pool.settle();
         Box::new(Parallel { pool, work, threads })
     }
-
-    /// From the barrier on, so that starting the thread is not counted.
-    fn one(&self, barrier: &Barrier, iterations: u64) -> (Instant, Instant) {
-        let mut worker = self.pool.worker();
-        self.work.run::<C>(&mut worker, 16);
-        barrier.wait();
-        let start = Instant::now();
-        self.work.run::<C>(&mut worker, iterations);
-        (start, Instant::now())
-    }
 }
 
 impl<C: Contender, W: Work> Body for Parallel<C, W> {
     /// The wall-clock time in which all threads together did it `iterations` times.
     fn run(&mut self, iterations: u64) -> Duration {
-        let barrier = Barrier::new(self.threads);
         let each = iterations.div_ceil(self.threads as u64);
-        let spans: Vec<(Instant, Instant)> = thread::scope(|scope| {
-            let handles: Vec<_> = (0..self.threads).map(|_| scope.spawn(|| self.one(&barrier, each))).collect();
-            handles.into_iter().map(|handle| handle.join().expect("a row does not panic")).collect()
-        });
-        let first = spans.iter().map(|span| span.0).min().expect("at least one thread");
-        let last = spans.iter().map(|span| span.1).max().expect("at least one thread");
+        let begin = || {
+            let mut worker = self.pool.worker();
+            self.work.run::<C>(&mut worker, 16);
+            worker
+        };
+        let (elapsed, ()) = together(self.threads, begin, |worker| self.work.run::<C>(worker, each), || ());
         let done = each * self.threads as u64;
-        (last - first).mul_f64(iterations as f64 / done as f64)
+        elapsed.mul_f64(iterations as f64 / done as f64)
     }
 
     fn idle_bytes(&mut self) -> usize {
