@@ -3,6 +3,7 @@
 mod alloc;
 pub mod circumstances;
 pub mod contenders;
+pub mod go;
 #[path = "../../support/messages.rs"]
 pub mod messages;
 pub mod plot;

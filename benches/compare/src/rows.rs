@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytebufferpool::{CLASSES, MIN_CLASS_SIZE};
 
 use crate::contenders::*;
+use crate::go;
 use crate::run::{Anew, Effort, Line, Row, Single, Versus, Work};
 use crate::threads::{
     Alternating, DEPTHS, HAND_OVER_MESSAGES, HandOver, Parallel, Route, SHORT_LIVED_THREADS, ShortLived,
@@ -13,7 +14,7 @@ use crate::work::{Appends, Format, Json, Messages, Once, Pair, PairInPlace, Prot
 use crate::workload::{self, IN_FLIGHT, MIX_MESSAGES};
 
 /// The groups with their questions.
-pub const GROUPS: [(&str, &str); 10] = [
+pub const GROUPS: [(&str, &str); 11] = [
     ("pair", "a get and a drop, nothing written, in every size class"),
     ("append", "a log line in ten pieces; one write; many small appends; `write!`"),
     ("mix", "a heavy tail of sizes, with 1 and 64 buffers in flight, and the first messages of a new pool"),
@@ -24,6 +25,7 @@ pub const GROUPS: [(&str, &str); 10] = [
     ("serialize", "JSON documents, prost messages and log records"),
     ("freeze", "frozen and sent, against `bytes`"),
     ("outlier", "one giant among 100 000: what is kept"),
+    ("go", "Go's bytebufferpool, of which this is the design"),
 ];
 
 /// A row that is built when its turn comes, so that only one row's pools exist at a time.
@@ -41,6 +43,7 @@ pub fn rows(group: &str) -> Vec<Make> {
         "serialize" => serialize(),
         "freeze" => freeze(),
         "outlier" => outlier(),
+        "go" => against_go(),
         _ => Vec::new(),
     }
 }
@@ -53,13 +56,17 @@ pub fn measure(group: &str, effort: Effort, mut begin: impl FnMut(&str)) -> Vec<
         begin(&row.name);
         row.time(effort)
     };
-    rows(group).into_iter().map(time).filter(|line| !line.results.is_empty()).collect()
+    let mut lines: Vec<Line> = rows(group).into_iter().map(time).filter(|line| !line.results.is_empty()).collect();
+    if group == "go" && !effort.only_ours {
+        go::add_to(&mut lines, effort);
+    }
+    lines
 }
 
 /// Rows that start threads in every round need longer rounds, and then fewer of them suffice.
 fn effort_of(group: &str, effort: Effort) -> Effort {
     match group {
-        "hand_over" | "parallel" | "short_lived" => {
+        "hand_over" | "parallel" | "short_lived" | "go" => {
             Effort { rounds: effort.rounds.div_ceil(2), round_time: 5 * effort.round_time, ..effort }
         }
         "large" => Effort { round_time: Duration::from_millis(20), ..effort },
@@ -379,6 +386,30 @@ fn outlier() -> Vec<Make> {
         row
     };
     vec![Box::new(row)]
+}
+
+/// The other side is measured by Go, and joins the rows afterwards.
+fn against_go() -> Vec<Make> {
+    let row = |index: usize, factor: f64| {
+        let name = go::ROWS[index].0;
+        Row::new(name).check(&format!("{name}, against Go"), OURS, Versus::BestPeer, factor)
+    };
+    let pair = move |effort| {
+        let mut row = row(0, 1.0 / 3.0);
+        row.lane::<Ours>(effort, || Single::<Ours, _>::warm(PairInPlace { size: 64 }));
+        row
+    };
+    let log_line = move |effort| {
+        let mut row = row(1, 1.0);
+        row.lane::<Ours>(effort, || Single::<Ours, _>::warm(Appends::log_line()));
+        row
+    };
+    let two_threads = move |effort| {
+        let mut row = row(2, 0.5);
+        row.lane::<Ours>(effort, || Parallel::<Ours, _>::warm(Appends::log_line(), 2));
+        row
+    };
+    vec![Box::new(pair), Box::new(log_line), Box::new(two_threads)]
 }
 
 pub fn bytes(count: usize) -> String {

@@ -8,7 +8,7 @@ use crate::table;
 /// The same check over several rows is one claim.
 struct Claim<'a> {
     check: &'a Check,
-    /// Row and ratio.
+    /// Row and ratio; of no row where who it compares with did not run.
     found: Vec<(&'a str, f64)>,
 }
 
@@ -30,16 +30,15 @@ fn claims(lines: &[Line]) -> Vec<Claim<'_>> {
     let mut claims: Vec<Claim<'_>> = Vec::new();
     for line in lines {
         for check in &line.checks {
-            let Some(ratio) = ratio_of(check, line, lines) else { continue };
-            let found = (line.name.as_str(), ratio);
+            let found = ratio_of(check, line, lines).map(|ratio| (line.name.as_str(), ratio));
             // The row that a check compares with differs from row to row, and it is the same claim.
             let same = |claim: &&mut Claim<'_>| match (&claim.check.versus, &check.versus) {
                 (Versus::Row(_), Versus::Row(_)) => claim.check.work == check.work && claim.check.lane == check.lane,
                 _ => claim.check == check,
             };
             match claims.iter_mut().find(same) {
-                Some(claim) => claim.found.push(found),
-                None => claims.push(Claim { check, found: vec![found] }),
+                Some(claim) => claim.found.extend(found),
+                None => claims.push(Claim { check, found: found.into_iter().collect() }),
             }
         }
     }
@@ -53,6 +52,7 @@ impl Claim<'_> {
 
     fn verdict(&self) -> String {
         match (self.check.factor, self.missed(), self.found.len()) {
+            (_, _, 0) => "not measured".to_owned(),
             (None, ..) => "told only".to_owned(),
             (_, 0, _) => "met".to_owned(),
             (_, missed, rows) if missed == rows => "**missed**".to_owned(),
@@ -62,11 +62,11 @@ impl Claim<'_> {
 
     fn got(&self) -> String {
         let by_ratio = |a: &&(&str, f64), b: &&(&str, f64)| a.1.total_cmp(&b.1);
-        let lowest = self.found.iter().min_by(by_ratio).expect("a claim has a row");
-        let highest = self.found.iter().max_by(by_ratio).expect("a claim has a row");
-        match self.found.len() {
-            1 => format!("{:.2}x", highest.1),
-            _ => format!("{:.2}x to {:.2}x ({})", lowest.1, highest.1, highest.0),
+        let (lowest, highest) = (self.found.iter().min_by(by_ratio), self.found.iter().max_by(by_ratio));
+        match (lowest, highest) {
+            (Some(_), Some(highest)) if self.found.len() == 1 => format!("{:.2}x", highest.1),
+            (Some(lowest), Some(highest)) => format!("{:.2}x to {:.2}x ({})", lowest.1, highest.1, highest.0),
+            _ => "-".to_owned(),
         }
     }
 
@@ -74,7 +74,7 @@ impl Claim<'_> {
         let Check { versus, measure, factor, .. } = self.check;
         let of = if *measure == Measure::IdleBytes { "the idle bytes of " } else { "" };
         match factor {
-            Some(factor) => format!("<= {factor:.2}x {of}{versus}"),
+            Some(factor) => format!("<= {}x {of}{versus}", figure(*factor)),
             None => format!("{of}{versus}"),
         }
     }
@@ -91,6 +91,12 @@ impl fmt::Display for Versus {
     }
 }
 
+/// Two decimals, or three where they say more.
+fn figure(factor: f64) -> String {
+    let text = format!("{factor:.3}");
+    text.strip_suffix('0').map_or(text.clone(), str::to_owned)
+}
+
 /// A line for each target of these groups; empty where there is none.
 pub fn summary<'a>(groups: impl Iterator<Item = &'a [Line]>) -> String {
     let mut cells = vec![table::row(["work", "who", "target", "got (at worst in)", "verdict"])];
@@ -103,9 +109,10 @@ pub fn summary<'a>(groups: impl Iterator<Item = &'a [Line]>) -> String {
     if cells.len() == 1 { String::new() } else { table::markdown(&cells) }
 }
 
-/// How many targets there are, and how many of them are missed in some row.
+/// How many targets were measured, and how many of them are missed in some row.
 pub fn count<'a>(groups: impl Iterator<Item = &'a [Line]>) -> (usize, usize) {
-    let claims: Vec<Claim<'a>> = groups.flat_map(claims).filter(|claim| claim.check.factor.is_some()).collect();
+    let claims: Vec<Claim<'a>> =
+        groups.flat_map(claims).filter(|claim| claim.check.factor.is_some() && !claim.found.is_empty()).collect();
     (claims.len(), claims.iter().filter(|claim| claim.missed() > 0).count())
 }
 
@@ -115,7 +122,7 @@ pub fn of_row(line: &Line, lines: &[Line]) -> String {
     let text: Vec<String> = found
         .map(|(factor, ratio)| {
             let word = if ratio <= factor { "met" } else { "MISSED" };
-            format!("<= {factor:.2}: {ratio:.2} {word}")
+            format!("<= {}: {ratio:.2} {word}", figure(factor))
         })
         .collect();
     if text.is_empty() { "-".to_owned() } else { text.join("; ") }

@@ -152,12 +152,14 @@ fn the_mix_is_what_it_says() {
 fn the_rows_of_every_group_run() {
     let effort = Effort { rounds: 1, round_time: std::time::Duration::from_micros(10), ..Effort::QUICK };
     for (group, _) in GROUPS {
+        // Go's part is not measured here.
+        let contenders = if group == "go" { 1 } else { 3 };
         let rows = rows(group);
         assert!(!rows.is_empty(), "{group}");
         // The first of each group is enough: rows of a group differ by a number.
         for make in rows.into_iter().take(1) {
             let line = make(effort).time(effort);
-            assert!(line.ours().is_some() && line.results.len() >= 3, "{group}: {}", line.name);
+            assert!(line.ours().is_some() && line.results.len() >= contenders, "{group}: {}", line.name);
             assert!(line.results.iter().all(|result| result.min > 0.0), "{group}: {}", line.name);
         }
     }
