@@ -6,15 +6,15 @@
 #![allow(missing_docs)]
 
 use std::hint::black_box;
-use std::sync::Barrier;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use bytebufferpool::Pool;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
+#[path = "support/together.rs"]
+mod together;
 #[path = "support/workload.rs"]
 mod workload;
+use together::together;
 use workload::{LOG_PIECE, LOG_PIECES};
 
 fn log_lines(pool: &Pool, count: u64) {
@@ -27,24 +27,6 @@ fn log_lines(pool: &Pool, count: u64) {
     }
 }
 
-/// From the first thread's start to the last one's end, without the starting of threads.
-fn together(pool: &Pool, threads: usize, count: u64) -> Duration {
-    let barrier = Barrier::new(threads);
-    let one = || {
-        log_lines(pool, 16);
-        barrier.wait();
-        let start = Instant::now();
-        log_lines(pool, count.div_ceil(threads as u64));
-        (start, Instant::now())
-    };
-    let spans: Vec<(Instant, Instant)> = thread::scope(|scope| {
-        let handles: Vec<_> = (0..threads).map(|_| scope.spawn(one)).collect();
-        handles.into_iter().map(|handle| handle.join().expect("no panic")).collect()
-    });
-    let first = spans.iter().map(|span| span.0).min().expect("at least one thread");
-    spans.iter().map(|span| span.1 - first).max().expect("at least one thread")
-}
-
 fn parallel(c: &mut Criterion) {
     let mut group = c.benchmark_group("parallel");
     group.sample_size(20).throughput(Throughput::Elements(1));
@@ -53,7 +35,10 @@ fn parallel(c: &mut Criterion) {
         log_lines(&pool, 16);
         pool.calibrate();
         group.bench_function(format!("log line/{threads} threads"), |b| {
-            b.iter_custom(|count| together(&pool, threads, count));
+            b.iter_custom(|count| {
+                let each = count.div_ceil(threads as u64);
+                together(threads, || log_lines(&pool, 16), |()| log_lines(&pool, each), || ()).0
+            });
         });
     }
     group.finish();

@@ -1,4 +1,4 @@
-//! What remains of the pool's cost in real work? serde_json documents and a log formatter.
+//! What remains of the pool's cost in real work? serde_json documents, prost messages and a log formatter.
 //!
 //! `cargo bench --bench serialize`
 // criterion's macros make public functions.
@@ -8,9 +8,13 @@ use std::hint::black_box;
 
 use bytebufferpool::Pool;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use prost::Message;
 
+#[path = "support/messages.rs"]
+mod messages;
 #[path = "support/workload.rs"]
 mod workload;
+use messages::catalog;
 use workload::{document, format_record, records};
 
 fn json(c: &mut Criterion) {
@@ -34,6 +38,28 @@ fn json(c: &mut Criterion) {
                 serde_json::to_writer(&mut vec, black_box(&document)).expect("memory");
                 black_box(vec.as_slice());
             });
+        });
+    }
+    group.finish();
+}
+
+fn protobuf(c: &mut Criterion) {
+    let mut group = c.benchmark_group("serialize");
+    for items in [4, 60, 800] {
+        let message = catalog(items);
+        let len = message.encoded_len();
+        group.throughput(Throughput::Bytes(len as u64));
+        let pool = Pool::new();
+        let write = || {
+            let mut buf = pool.get();
+            black_box(&message).encode(&mut buf).expect("memory");
+            black_box(buf.as_slice());
+        };
+        write();
+        pool.calibrate();
+        group.bench_function(BenchmarkId::new("prost, pool", len), |b| b.iter(write));
+        group.bench_function(BenchmarkId::new("prost, new Vec", len), |b| {
+            b.iter(|| black_box(black_box(&message).encode_to_vec()));
         });
     }
     group.finish();
@@ -66,5 +92,5 @@ fn log_record(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, json, log_record);
+criterion_group!(benches, json, protobuf, log_record);
 criterion_main!(benches);

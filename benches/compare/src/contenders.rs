@@ -11,8 +11,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytebufferpool::{Pool, PooledBuf};
 use bytes::{Bytes, BytesMut};
+use prost::Message;
+use serde::{Deserialize, Serialize};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Role {
     Ours,
     Peer,
@@ -24,6 +26,19 @@ pub enum Role {
 pub trait Sink {
     fn extend(&mut self, bytes: &[u8]);
     fn bytes(&self) -> &[u8];
+    /// Through the `BufMut` that the buffer is or holds.
+    fn encode(&mut self, message: &impl Message);
+}
+
+/// For all that have a `BufMut`; it grows, and so never fails.
+macro_rules! encode_into {
+    (|$sink:ident| $buffer:expr) => {
+        #[inline(always)]
+        fn encode(&mut self, message: &impl Message) {
+            let $sink = self;
+            message.encode($buffer).expect("a buffer that grows");
+        }
+    };
 }
 
 /// What a finished message is until it is dropped; the consumer of a hand-over reads it.
@@ -66,7 +81,26 @@ pub trait Contender: Send + Sync + Sized + 'static {
         guard
     }
 
-    /// Takes a buffer with room for `size` bytes and gives it back.
+    /// A message whose encoded size is computed first, as prost does by itself before it writes.
+    #[inline(always)]
+    fn encode<'p, 'w>(worker: &'w mut Self::Worker<'p>, message: &impl Message) -> Self::Guard<'p, 'w>
+    where
+        'p: 'w,
+    {
+        let mut guard = Self::take(worker, Some(message.encoded_len()));
+        guard.encode(message);
+        guard
+    }
+
+    /// The same as [`pair`](Contender::pair), with the guard dropped where it was made, as at the end of a block.
+    #[inline(always)]
+    fn pair_in_place(worker: &mut Self::Worker<'_>, size: usize) {
+        let mut guard = Self::take(worker, Some(size));
+        black_box(&mut guard);
+    }
+
+    /// Takes a buffer with room for `size` bytes and gives it back: moved into `seal` and from there into `drop`, as a
+    /// guard is that a function returns or a channel carries.
     #[inline(always)]
     fn pair(worker: &mut Self::Worker<'_>, size: usize) {
         let mut guard = Self::take(worker, Some(size));
@@ -96,6 +130,7 @@ impl Sink for Vec<u8> {
     fn bytes(&self) -> &[u8] {
         self
     }
+    encode_into!(|sink| sink);
 }
 
 impl Sealed for Vec<u8> {
@@ -139,6 +174,7 @@ macro_rules! vec_guard {
             fn bytes(&self) -> &[u8] {
                 self
             }
+            encode_into!(|sink| &mut **sink);
         }
 
         impl<$($generics)*> Sealed for $guard {
@@ -194,6 +230,7 @@ impl<P: AsRef<Pool>> Sink for PooledBuf<P> {
     fn bytes(&self) -> &[u8] {
         self.as_slice()
     }
+    encode_into!(|sink| sink);
 }
 
 impl<P: AsRef<Pool>> Sealed for PooledBuf<P> {
@@ -203,15 +240,84 @@ impl<P: AsRef<Pool>> Sealed for PooledBuf<P> {
     }
 }
 
-/// `get()`, whatever the workload knows of its sizes.
-pub struct Ours(Pool);
-/// `get_with_capacity(n)` where the size is known.
-pub struct OursSized(Pool);
-/// `get_owned()`: the guard keeps the pool alive.
-pub struct OursOwned(Arc<Pool>);
+/// A way to use the crate: what holds the pool, what the guard and its sealed form are, and how one is taken and sealed.
+macro_rules! ours {
+    (
+        $(#[$doc:meta])*
+        $name:ident($pool:ty), $label:literal, $guard:ty, $held:ty,
+        take |$worker:ident, $size:ident| $take:expr, seal |$sealed:ident| $seal:expr
+    ) => {
+        $(#[$doc])*
+        pub struct $name($pool);
 
-/// `get_owned().freeze()`: in flight is a `Bytes`, whose last clone brings the buffer home.
-pub struct OursFrozen(Arc<Pool>);
+        impl Contender for $name {
+            const NAME: &'static str = $label;
+            const ROLE: Role = Role::Ours;
+            type Worker<'p> = &'p $pool;
+            type Guard<'p, 'w>
+                = $guard
+            where
+                'p: 'w;
+            type Held<'p> = $held;
+
+            fn fresh(_: usize) -> $name {
+                $name(Pool::new().into())
+            }
+            fn worker(&self) -> Self::Worker<'_> {
+                &self.0
+            }
+            #[inline(always)]
+            fn take<'p, 'w>($worker: &'w mut Self::Worker<'p>, $size: Option<usize>) -> $guard
+            where
+                'p: 'w,
+            {
+                $take
+            }
+            #[inline(always)]
+            fn seal<'p, 'w>($sealed: $guard) -> $held
+            where
+                'p: 'w,
+            {
+                $seal
+            }
+            fn settle(&self) {
+                self.0.calibrate();
+            }
+            fn idle_bytes(&self) -> usize {
+                self.0.stats().retained_bytes
+            }
+        }
+    };
+}
+
+ours!(
+    /// `get()`, whatever the workload knows of its sizes.
+    Ours(Pool), "bytebufferpool", PooledBuf<&'p Pool>, PooledBuf<&'p Pool>,
+    take |worker, _size| worker.get(), seal |guard| guard
+);
+ours!(
+    /// `get_with_capacity(n)` where the size is known.
+    OursSized(Pool), "bytebufferpool sized", PooledBuf<&'p Pool>, PooledBuf<&'p Pool>,
+    take |worker, size| match size {
+        Some(size) => worker.get_with_capacity(size),
+        None => worker.get(),
+    },
+    seal |guard| guard
+);
+ours!(
+    /// `get_owned()`, with the size where it is known: the guard keeps the pool alive.
+    OursOwned(Arc<Pool>), "bytebufferpool owned", PooledBuf<Arc<Pool>>, PooledBuf<Arc<Pool>>,
+    take |worker, size| match size {
+        Some(size) => worker.get_owned_with_capacity(size),
+        None => worker.get_owned(),
+    },
+    seal |guard| guard
+);
+ours!(
+    /// `get_owned().freeze()`: in flight is a `Bytes`, whose last clone brings the buffer home.
+    OursFrozen(Arc<Pool>), "bytebufferpool", PooledBuf<Arc<Pool>>, Bytes,
+    take |worker, _size| worker.get_owned(), seal |guard| guard.freeze()
+);
 
 impl Ours {
     /// A pool whose plain `get` has learnt to give `size` bytes.
@@ -226,146 +332,6 @@ impl Ours {
 
     pub fn pool(&self) -> &Pool {
         &self.0
-    }
-}
-
-impl Contender for Ours {
-    const NAME: &'static str = "bytebufferpool";
-    const ROLE: Role = Role::Ours;
-    type Worker<'p> = &'p Pool;
-    type Guard<'p, 'w>
-        = PooledBuf<&'p Pool>
-    where
-        'p: 'w;
-    type Held<'p> = PooledBuf<&'p Pool>;
-
-    fn fresh(_: usize) -> Ours {
-        Ours(Pool::new())
-    }
-    fn worker(&self) -> &Pool {
-        &self.0
-    }
-    #[inline(always)]
-    fn take<'p, 'w>(worker: &'w mut &'p Pool, _: Option<usize>) -> PooledBuf<&'p Pool>
-    where
-        'p: 'w,
-    {
-        worker.get()
-    }
-    guard_is_held!();
-    fn settle(&self) {
-        self.0.calibrate();
-    }
-    fn idle_bytes(&self) -> usize {
-        self.0.stats().retained_bytes
-    }
-}
-
-impl Contender for OursSized {
-    const NAME: &'static str = "bytebufferpool sized";
-    const ROLE: Role = Role::Ours;
-    type Worker<'p> = &'p Pool;
-    type Guard<'p, 'w>
-        = PooledBuf<&'p Pool>
-    where
-        'p: 'w;
-    type Held<'p> = PooledBuf<&'p Pool>;
-
-    fn fresh(_: usize) -> OursSized {
-        OursSized(Pool::new())
-    }
-    fn worker(&self) -> &Pool {
-        &self.0
-    }
-    #[inline(always)]
-    fn take<'p, 'w>(worker: &'w mut &'p Pool, size: Option<usize>) -> PooledBuf<&'p Pool>
-    where
-        'p: 'w,
-    {
-        match size {
-            Some(size) => worker.get_with_capacity(size),
-            None => worker.get(),
-        }
-    }
-    guard_is_held!();
-    fn settle(&self) {
-        self.0.calibrate();
-    }
-    fn idle_bytes(&self) -> usize {
-        self.0.stats().retained_bytes
-    }
-}
-
-impl Contender for OursOwned {
-    const NAME: &'static str = "bytebufferpool owned";
-    const ROLE: Role = Role::Ours;
-    type Worker<'p> = &'p Arc<Pool>;
-    type Guard<'p, 'w>
-        = PooledBuf<Arc<Pool>>
-    where
-        'p: 'w;
-    type Held<'p> = PooledBuf<Arc<Pool>>;
-
-    fn fresh(_: usize) -> OursOwned {
-        OursOwned(Arc::new(Pool::new()))
-    }
-    fn worker(&self) -> &Arc<Pool> {
-        &self.0
-    }
-    #[inline(always)]
-    fn take<'p, 'w>(worker: &'w mut &'p Arc<Pool>, size: Option<usize>) -> PooledBuf<Arc<Pool>>
-    where
-        'p: 'w,
-    {
-        match size {
-            Some(size) => worker.get_owned_with_capacity(size),
-            None => worker.get_owned(),
-        }
-    }
-    guard_is_held!();
-    fn settle(&self) {
-        self.0.calibrate();
-    }
-    fn idle_bytes(&self) -> usize {
-        self.0.stats().retained_bytes
-    }
-}
-
-impl Contender for OursFrozen {
-    const NAME: &'static str = "bytebufferpool";
-    const ROLE: Role = Role::Ours;
-    type Worker<'p> = &'p Arc<Pool>;
-    type Guard<'p, 'w>
-        = PooledBuf<Arc<Pool>>
-    where
-        'p: 'w;
-    type Held<'p> = Bytes;
-
-    fn fresh(_: usize) -> OursFrozen {
-        OursFrozen(Arc::new(Pool::new()))
-    }
-    fn worker(&self) -> &Arc<Pool> {
-        &self.0
-    }
-    #[inline(always)]
-    fn take<'p, 'w>(worker: &'w mut &'p Arc<Pool>, _: Option<usize>) -> PooledBuf<Arc<Pool>>
-    where
-        'p: 'w,
-    {
-        worker.get_owned()
-    }
-    #[inline(always)]
-    fn seal<'p, 'w>(guard: PooledBuf<Arc<Pool>>) -> Bytes
-    where
-        'p: 'w,
-    {
-        guard.freeze()
-    }
-    fn settle(&self) {
-        self.0.calibrate();
-    }
-    fn idle_bytes(&self) -> usize {
-        self.0.stats().retained_bytes
     }
 }
 
@@ -397,6 +363,11 @@ impl Sink for zeropool::Buf<'_> {
     #[inline(always)]
     fn bytes(&self) -> &[u8] {
         self
+    }
+
+    /// It is no `BufMut`; [`Zeropool::encode`] writes into it before it is one of these.
+    fn encode(&mut self, message: &impl Message) {
+        self.extend(&message.encode_to_vec());
     }
 }
 
@@ -441,7 +412,24 @@ impl Contender for Zeropool {
         worker.alloc_uninit(payload.len()).write_from_slice(payload)
     }
     #[inline(always)]
+    fn encode<'p, 'w>(worker: &'w mut &'p zeropool::ZeroPool, message: &impl Message) -> zeropool::Buf<'p>
+    where
+        'p: 'w,
+    {
+        let mut guard = worker.alloc_uninit(message.encoded_len());
+        let mut rest = guard.as_uninit_mut();
+        message.encode(&mut rest).expect("as long as it said");
+        assert!(rest.is_empty(), "as long as it said");
+        // SAFETY: `encode` wrote from the front on without a gap, and nothing is left behind what it wrote.
+        unsafe { guard.assume_init() }
+    }
+    #[inline(always)]
     fn pair(worker: &mut &zeropool::ZeroPool, size: usize) {
+        let mut guard = worker.alloc_uninit(size);
+        black_box(&mut guard);
+    }
+    #[inline(always)]
+    fn pair_in_place(worker: &mut &zeropool::ZeroPool, size: usize) {
         let mut guard = worker.alloc_uninit(size);
         black_box(&mut guard);
     }
@@ -707,6 +695,7 @@ impl Sink for SlabGuard<'_> {
     fn bytes(&self) -> &[u8] {
         &self.slot
     }
+    encode_into!(|sink| &mut *sink.slot);
 }
 
 impl Sealed for SlabKey<'_> {
@@ -756,6 +745,11 @@ impl Contender for ShardedSlab {
     {
         SlabKey { pool: guard.pool, key: guard.slot.key() }
     }
+    #[inline(always)]
+    fn pair_in_place(worker: &mut Self::Worker<'_>, size: usize) {
+        // The end of its guard alone would leave the slot taken.
+        Self::pair(worker, size);
+    }
     fn idle_bytes(&self) -> usize {
         // Slots that were never used come first from some shards, so a run of empty ones is not yet the end.
         let held: Vec<_> = (0..4096).filter_map(|_| self.0.create()).collect();
@@ -775,6 +769,7 @@ impl Sink for &mut BytesMut {
     fn bytes(&self) -> &[u8] {
         self
     }
+    encode_into!(|sink| &mut **sink);
 }
 
 impl Sealed for Bytes {
@@ -966,6 +961,7 @@ impl Sink for &mut Vec<u8> {
     fn bytes(&self) -> &[u8] {
         self
     }
+    encode_into!(|sink| &mut **sink);
 }
 
 impl Contender for Reused {

@@ -1,11 +1,21 @@
-//! Side by side: bytebufferpool, its peers and the limits, in one process.
+//! Side by side: bytebufferpool, its peers and the limits.
 
 mod alloc;
+pub mod circumstances;
 pub mod contenders;
+pub mod go;
+#[path = "../../support/messages.rs"]
+pub mod messages;
+pub mod plot;
 pub mod report;
 pub mod rows;
 pub mod run;
+pub mod store;
+pub mod table;
+pub mod targets;
 pub mod threads;
+#[path = "../../support/together.rs"]
+pub mod together;
 pub mod work;
 #[path = "../../support/workload.rs"]
 pub mod workload;

@@ -1,54 +1,78 @@
 //! `cargo run --release -p compare`: a shortened side-by-side of everything.
+//!
+//! Each group of rows runs in a process of its own, started from here: one group's leftovers in the heap and in
+//! thread-locals would move the rows of the next. The child measures and prints its lines as JSON; all else is done here.
 
+use std::error::Error;
 use std::path::PathBuf;
-use std::process::ExitCode;
-use std::time::Duration;
+use std::process::{Command, ExitCode, Stdio};
 
-use compare::report::{self, Circumstances};
-use compare::rows::{GROUPS, rows};
+use compare::circumstances::{ALLOCATOR, Circumstances};
+use compare::report;
+use compare::rows::{GROUPS, measure, rows};
 use compare::run::{Effort, Line};
+use compare::store::{Measured, Store};
+use compare::targets;
 use indicatif::{ProgressBar, ProgressStyle};
 
-const USAGE: &str = "usage: compare [--group NAME]... [--row TEXT] [--quick] [--only-ours] [--out DIR]
-  --group NAME  only this group: pair, append, mix, hand_over, parallel, large, serialize, freeze, outlier
-  --row TEXT    only rows whose name contains TEXT
-  --quick       3 short rounds instead of 15: a smoke test
-  --only-ours   without peers and controls
-  --out DIR     writes compare.md and an SVG per group there";
+const USAGE: &str =
+    "usage: compare [--group NAME]... [--row TEXT] [--quick] [--only-ours] [--out DIR] [--readme FILE] [--pages]
+  --group NAME   only this group; by default all of them, each in a process of its own
+  --row TEXT     only rows whose name contains TEXT
+  --quick        3 short rounds instead of 15: a smoke test
+  --only-ours    without peers and controls
+  --out DIR      keeps the results in DIR/results.jsonl and writes the pages and plots beside it
+  --readme FILE  with --out: writes the figures between the two marks in FILE
+  --pages        with --out: measures nothing, and writes the pages anew from the kept results";
 
+#[derive(Default)]
 struct Options {
     groups: Vec<&'static str>,
-    effort: Effort,
+    row: Option<String>,
+    quick: bool,
+    only_ours: bool,
     out: Option<PathBuf>,
+    readme: Option<PathBuf>,
+    pages: bool,
+    /// Given by this program to itself: measure here, and print the lines as JSON.
+    child: bool,
 }
 
 fn options() -> Result<Options, String> {
-    let mut options = Options { groups: Vec::new(), effort: Effort::FULL, out: None };
-    let mut only_ours = false;
-    let mut row_filter: Option<&'static str> = None;
+    let mut options = Options::default();
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
         match argument.as_str() {
             "--group" => {
                 let name = value()?;
-                let known = GROUPS.iter().find(|group| **group == name);
-                options.groups.push(known.ok_or(format!("there is no group {name}"))?);
+                let known = GROUPS.iter().find(|group| group.0 == name);
+                options.groups.push(known.ok_or(format!("there is no group {name}: {}", group_names().join(", ")))?.0);
             }
-            // For the life of the process.
-            "--row" => row_filter = Some(value()?.leak()),
-            "--quick" => options.effort = Effort::QUICK,
-            "--only-ours" => only_ours = true,
+            "--row" => options.row = Some(value()?),
+            "--quick" => options.quick = true,
+            "--only-ours" => options.only_ours = true,
             "--out" => options.out = Some(value()?.into()),
+            "--readme" => options.readme = Some(value()?.into()),
+            "--pages" => options.pages = true,
+            "--child" => options.child = true,
             other => return Err(format!("what is {other}?")),
         }
     }
     if options.groups.is_empty() {
-        options.groups = GROUPS.to_vec();
+        options.groups = group_names();
     }
-    options.effort.only_ours = only_ours;
-    options.effort.row_filter = row_filter;
+    if options.out.is_none() && (options.readme.is_some() || options.pages) {
+        return Err("--readme and --pages need --out".to_owned());
+    }
+    if options.out.is_some() && (options.row.is_some() || options.only_ours) {
+        return Err("a part of a group would take the place of the whole in --out".to_owned());
+    }
     Ok(options)
+}
+
+fn group_names() -> Vec<&'static str> {
+    GROUPS.iter().map(|group| group.0).collect()
 }
 
 fn main() -> ExitCode {
@@ -59,61 +83,90 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let lines = run(&options);
-    let circumstances = Circumstances::now();
-    println!("{circumstances}");
-    for group in &options.groups {
-        println!("{group}\n\n{}\n{}", report::table(group, &lines), report::targets(group, &lines));
-    }
-    match options.out.as_ref().map(|out| write(out, &options.groups, &lines, &circumstances)) {
-        Some(Err(error)) => {
-            eprintln!("the report could not be written: {error}");
+    let done = if options.child { child(&options) } else { parent(&options) };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
             ExitCode::FAILURE
         }
-        _ => ExitCode::SUCCESS,
     }
 }
 
-fn run(options: &Options) -> Vec<Line> {
-    let total: usize = options.groups.iter().map(|group| rows(group).len()).sum();
-    let progress = ProgressBar::new(total as u64);
-    progress.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} {msg}").expect("a fixed template"));
+// ---- The parent.
+
+fn parent(options: &Options) -> Result<(), Box<dyn Error>> {
+    let mut store = options.out.as_deref().map_or_else(|| Ok(Store::new()), Store::load)?;
+    if !options.pages {
+        measure_all(options, &mut store)?;
+    }
+    if let Some(dir) = &options.out {
+        report::write_pages(&store, dir)?;
+    }
+    if let Some(file) = &options.readme {
+        report::write_readme(&store, file)?;
+    }
+    Ok(())
+}
+
+fn measure_all(options: &Options, store: &mut Store) -> Result<(), Box<dyn Error>> {
+    let circumstances = Circumstances::now();
+    println!("{circumstances}");
+    for (index, group) in options.groups.iter().enumerate() {
+        eprintln!("{group}, group {} of {}", index + 1, options.groups.len());
+        let lines = in_child(group, options)?;
+        let measured = Measured { group: (*group).to_owned(), circumstances: circumstances.clone(), lines };
+        println!("{}", report::group(&measured));
+        store.put(measured);
+        // After each group, so that what was measured outlives what goes wrong later.
+        if let Some(dir) = &options.out {
+            store.save(dir)?;
+        }
+    }
+    let measured = store.of(ALLOCATOR);
+    let lines = || measured.iter().map(|measured| &measured.lines[..]);
+    let (all, missed) = targets::count(lines());
+    println!("All targets; {missed} of {all} are missed in at least one row:\n\n{}", targets::summary(lines()));
+    Ok(())
+}
+
+fn in_child(group: &str, options: &Options) -> Result<Vec<Line>, Box<dyn Error>> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["--child", "--group", group]).stdin(Stdio::null()).stderr(Stdio::inherit());
+    if options.quick {
+        command.arg("--quick");
+    }
+    if options.only_ours {
+        command.arg("--only-ours");
+    }
+    if let Some(row) = &options.row {
+        command.args(["--row", row]);
+    }
+    let output = command.output()?;
+    if !output.status.success() {
+        return Err(format!("{group}: the process that measures it ended with {}", output.status).into());
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+// ---- The child.
+
+fn child(options: &Options) -> Result<(), Box<dyn Error>> {
+    let mut effort = if options.quick { Effort::QUICK } else { Effort::FULL };
+    effort.only_ours = options.only_ours;
+    // For the life of the process.
+    effort.row_filter = options.row.clone().map(|text| &*text.leak());
     let mut lines = Vec::new();
     for group in &options.groups {
-        let effort = effort_of(group, options.effort);
-        for make in rows(group) {
-            let row = make(effort);
-            progress.set_message(format!("{group}: {}", row.name));
-            lines.push(row.time(effort));
+        let progress = ProgressBar::new(rows(group).len() as u64);
+        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} {msg}").expect("a fixed template");
+        progress.set_style(style);
+        lines.extend(measure(group, effort, |row| {
+            progress.set_message(row.to_owned());
             progress.inc(1);
-        }
+        }));
+        progress.finish_and_clear();
     }
-    progress.finish_and_clear();
-    lines.retain(|line| !line.results.is_empty());
-    lines
-}
-
-/// Rows that start threads in every round need longer rounds, and then fewer of them suffice.
-fn effort_of(group: &str, effort: Effort) -> Effort {
-    match group {
-        "hand_over" | "parallel" => {
-            Effort { rounds: effort.rounds.div_ceil(2), round_time: 5 * effort.round_time, ..effort }
-        }
-        "large" => Effort { round_time: Duration::from_millis(20), ..effort },
-        _ => effort,
-    }
-}
-
-fn write(
-    out: &std::path::Path,
-    groups: &[&str],
-    lines: &[Line],
-    circumstances: &Circumstances,
-) -> Result<(), Box<dyn std::error::Error>> {
-    std::fs::create_dir_all(out)?;
-    std::fs::write(out.join("compare.md"), report::markdown(groups, lines, circumstances))?;
-    for group in groups {
-        report::plot(group, lines, &out.join(format!("{group}.svg")))?;
-    }
+    println!("{}", serde_json::to_string(&lines)?);
     Ok(())
 }

@@ -1,412 +1,312 @@
-//! The results as a table for the terminal, a Markdown file, and one SVG per group.
+//! The pages: one per group, one per other allocator, and the one that leads to them.
 
+use std::error::Error;
 use std::fmt::Write as _;
+use std::fs;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
+use crate::circumstances::{Circumstances, SYSTEM};
+use crate::contenders::{Contender, Reused, Role, Scratch, VecNew, VecWithCapacity};
+use crate::plot::plot;
+use crate::rows::{GROUPS, bytes};
+use crate::run::{Line, Result};
+use crate::store::{Measured, Store};
+use crate::{table, targets};
 
-use crate::contenders::Role;
-use crate::rows::bytes;
-use crate::run::{Check, Line, Measure, Result, Versus};
+type Written = std::result::Result<(), Box<dyn Error>>;
 
-pub const ALLOCATOR: &str = if cfg!(feature = "mimalloc") {
-    "mimalloc"
-} else if cfg!(feature = "jemalloc") {
-    "jemalloc"
-} else {
-    "the system's allocator"
-};
+const OTHER_ALLOCATORS: [&str; 2] = ["mimalloc", "jemalloc"];
+const MADE_BY: &str = "<!-- Written by `cargo run --release -p compare`; what is changed by hand is lost. -->\n\n";
 
-/// What a number is worth nothing without.
-pub struct Circumstances {
-    pub cpu: String,
-    pub threads: usize,
-    pub date: String,
-    pub command: String,
-    pub huge_pages: String,
+/// Writes every page that there are results for.
+pub fn write_pages(store: &Store, dir: &Path) -> Written {
+    for measured in store.of(SYSTEM) {
+        let Measured { group, lines, .. } = measured;
+        fs::write(dir.join(format!("{group}.md")), group_page(measured))?;
+        plot(group, about(group), lines, &dir.join(format!("{group}.svg")))?;
+    }
+    for allocator in OTHER_ALLOCATORS.iter().filter(|allocator| !store.of(allocator).is_empty()) {
+        fs::write(dir.join(format!("{allocator}.md")), allocator_page(store, allocator))?;
+    }
+    if !store.of(SYSTEM).is_empty() {
+        fs::write(dir.join("README.md"), index(store))?;
+    }
+    Ok(())
 }
 
-impl Circumstances {
-    pub fn now() -> Circumstances {
-        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-        let info = read("/proc/cpuinfo");
-        let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':')).map(|pair| pair.1);
-        let huge_pages = read("/sys/kernel/mm/transparent_hugepage/enabled");
-        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let arguments: Vec<String> = std::env::args().skip(1).collect();
-        let binary = std::env::current_exe().ok().and_then(|path| path.file_name()?.to_str().map(str::to_owned));
-        Circumstances {
-            cpu: model.map_or_else(|| std::env::consts::ARCH.to_owned(), |model| model.trim().to_owned()),
-            threads: std::thread::available_parallelism().map_or(1, usize::from),
-            date: date(seconds),
-            command: command(binary.as_deref().unwrap_or("compare"), &arguments),
-            huge_pages: if huge_pages.is_empty() { "unknown".to_owned() } else { huge_pages.trim().to_owned() },
+fn about(group: &str) -> &'static str {
+    GROUPS.iter().find(|known| known.0 == group).map_or("", |known| known.1)
+}
+
+/// For the terminal: the table of a group, and what became of its targets.
+pub fn group(measured: &Measured) -> String {
+    let summary = targets::summary([&measured.lines[..]].into_iter());
+    format!("{}: {}\n\n{}\n{summary}", measured.group, about(&measured.group), table::group(&measured.lines))
+}
+
+fn group_page(measured: &Measured) -> String {
+    let Measured { group, circumstances, lines } = measured;
+    let mut out = format!("{MADE_BY}# {group}: {}\n\n{circumstances}\n", about(group));
+    out.push_str("Time per use: the fastest round, in brackets the median; after it idle bytes, where they matter. [What to know when reading](README.md#what-to-know-when-reading-the-pages).\n");
+    let _ = write!(out, "\n![{group}]({group}.svg)\n\n{}", table::group(lines));
+    let summary = targets::summary([&lines[..]].into_iter());
+    if !summary.is_empty() {
+        let _ = write!(out, "\n## Targets\n\n{summary}");
+    }
+    out
+}
+
+fn allocator_page(store: &Store, allocator: &str) -> String {
+    let measured = store.of(allocator);
+    let mut out = format!("{MADE_BY}# Side by side under {allocator}\n\n{}", circumstances(&measured));
+    out.push_str("\nThe same rows as in [the comparison under the system's allocator](README.md), with another global allocator. Where a target compares with `Vec`, it was set for glibc's.\n");
+    let _ = write!(out, "\n## Targets\n\n{}", targets::summary(lines(&measured)));
+    for Measured { group, lines, .. } in measured {
+        let _ = write!(out, "\n## {group}: {}\n\n{}", about(group), table::group(lines));
+    }
+    out
+}
+
+/// Once, or for each group where they differ.
+fn circumstances(measured: &[&Measured]) -> String {
+    let mut known: Vec<(&Circumstances, Vec<&str>)> = Vec::new();
+    for Measured { group, circumstances, .. } in measured {
+        match known.iter_mut().find(|known| known.0 == circumstances) {
+            Some(known) => known.1.push(group),
+            None => known.push((circumstances, vec![group])),
         }
     }
-}
-
-impl std::fmt::Display for Circumstances {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Circumstances { cpu, threads, date, command, huge_pages } = self;
-        writeln!(f, "{cpu}, {threads} hardware threads, {date}; allocator: {ALLOCATOR}.")?;
-        writeln!(f, "Transparent huge pages: `{huge_pages}`. Command: `{command}`.")
-    }
-}
-
-fn command(binary: &str, arguments: &[String]) -> String {
-    let mut command = String::from("cargo run --release -p compare");
-    for feature in ["mimalloc", "jemalloc"].iter().filter(|&&feature| feature == ALLOCATOR) {
-        let _ = write!(command, " --features {feature}");
-    }
-    if binary != "compare" {
-        let _ = write!(command, " --bin {binary}");
-    }
-    if !arguments.is_empty() {
-        let _ = write!(command, " -- {}", arguments.join(" "));
-    }
-    command
-}
-
-/// The civil date of a Unix time, after Howard Hinnant's `civil_from_days`.
-pub fn date(unix_seconds: u64) -> String {
-    let days = (unix_seconds / 86_400) as i64 + 719_468;
-    let era = days / 146_097;
-    let day_of_era = days % 146_097;
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    format!("{year}-{month:02}-{day:02}")
-}
-
-// ---- Targets.
-
-/// What the checks of one kind found: the same claim over several rows is one line.
-struct Claim<'a> {
-    check: &'a Check,
-    /// Row and ratio.
-    found: Vec<(&'a str, f64)>,
-}
-
-impl Claim<'_> {
-    fn worst(&self) -> (&str, f64) {
-        self.found.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1)).expect("a claim has a row")
-    }
-
-    fn met(&self) -> usize {
-        self.found.iter().filter(|found| found.1 <= self.check.factor).count()
-    }
-}
-
-impl std::fmt::Display for Claim<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Check { lane, versus, measure, factor } = self.check;
-        let of = if *measure == Measure::IdleBytes { "the idle bytes of " } else { "" };
-        write!(f, "{lane} at most {factor:.2}x {of}{versus}: ")?;
-        let ((row, ratio), met, rows) = (self.worst(), self.met(), self.found.len());
-        match (met == rows, rows) {
-            (true, 1) => write!(f, "met, {ratio:.2}x ({row})"),
-            (false, 1) => write!(f, "MISSED, {ratio:.2}x ({row})"),
-            (true, _) => write!(f, "met in all {rows} rows, at worst {ratio:.2}x ({row})"),
-            (false, _) => write!(f, "MISSED in {} of {rows} rows, at worst {ratio:.2}x ({row})", rows - met),
-        }
-    }
-}
-
-impl std::fmt::Display for Versus {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Versus::BestPeer => f.write_str("the best peer"),
-            Versus::Lane(name) => f.write_str(name),
-            Versus::Row(row) => write!(f, "its own \"{row}\""),
-        }
-    }
-}
-
-/// The ratio that a check is about; `None` where a contender it needs did not run.
-fn ratio_of(check: &Check, line: &Line, lines: &[Line]) -> Option<f64> {
-    let ours = line.result(check.lane)?;
-    let other = match &check.versus {
-        Versus::BestPeer => line.best_peer()?,
-        Versus::Lane(name) => line.result(name)?,
-        Versus::Row(row) => {
-            lines.iter().find(|other| other.group == line.group && other.name == *row)?.result(check.lane)?
-        }
-    };
-    Some(match check.measure {
-        Measure::Time => ours.min / other.min,
-        Measure::IdleBytes => ours.idle_bytes as f64 / other.idle_bytes.max(1) as f64,
-    })
-}
-
-fn claims<'a>(group: &str, lines: &'a [Line]) -> Vec<Claim<'a>> {
-    let mut claims: Vec<Claim<'a>> = Vec::new();
-    for line in lines.iter().filter(|line| line.group == group) {
-        for check in &line.checks {
-            let Some(ratio) = ratio_of(check, line, lines) else { continue };
-            let found = (line.name.as_str(), ratio);
-            match claims.iter_mut().find(|claim| claim.check == check) {
-                Some(claim) => claim.found.push(found),
-                None => claims.push(Claim { check, found: vec![found] }),
-            }
-        }
-    }
-    claims
-}
-
-/// The targets of one row, for its cell in the table.
-fn row_targets(line: &Line, lines: &[Line]) -> String {
-    let found = line.checks.iter().filter_map(|check| Some((check, ratio_of(check, line, lines)?)));
-    let text: Vec<String> = found
-        .map(|(check, ratio)| {
-            let word = if ratio <= check.factor { "met" } else { "MISSED" };
-            format!("<= {:.2}: {ratio:.2} {word}", check.factor)
-        })
-        .collect();
-    if text.is_empty() { "-".to_owned() } else { text.join("; ") }
-}
-
-fn ratio(ours: Option<&Result>, other: Option<&Result>) -> String {
-    match (ours, other) {
-        (Some(ours), Some(other)) => format!("{:.2}x", ours.min / other.min),
-        _ => "-".to_owned(),
-    }
-}
-
-pub fn time(nanoseconds: f64) -> String {
-    match nanoseconds {
-        ..100.0 => format!("{nanoseconds:.1} ns"),
-        ..10_000.0 => format!("{nanoseconds:.0} ns"),
-        ..10_000_000.0 => format!("{:.1} us", nanoseconds / 1e3),
-        _ => format!("{:.1} ms", nanoseconds / 1e6),
-    }
-}
-
-// ---- Tables.
-
-/// A row per work, a column per contender: the fastest round, the median in brackets, idle bytes where they matter.
-pub fn table(group: &str, all: &[Line]) -> String {
-    let lines: Vec<&Line> = all.iter().filter(|line| line.group == group).collect();
-    let mut names: Vec<&str> = Vec::new();
-    for result in lines.iter().flat_map(|line| &line.results) {
-        if !names.contains(&result.name) {
-            names.push(result.name);
-        }
-    }
-    let mut cells = vec![["work"].into_iter().chain(names.iter().copied()).map(str::to_owned).collect::<Vec<_>>()];
-    cells[0].extend(["to best peer", "to the limit", "targets"].map(str::to_owned));
-    for line in &lines {
-        let mut row = vec![line.name.clone()];
-        row.extend(names.iter().map(|name| line.result(name).map_or_else(|| "-".to_owned(), |r| cell(r, line))));
-        row.push(ratio(line.ours(), line.best_peer()));
-        row.push(ratio(line.ours(), line.limit()));
-        row.push(row_targets(line, all));
-        cells.push(row);
-    }
-    markdown_table(&cells)
-}
-
-fn cell(result: &Result, line: &Line) -> String {
-    let idle = if line.shows_idle { format!(", {}", bytes(result.idle_bytes)) } else { String::new() };
-    format!("{} ({}){idle}", time(result.min), time(result.median))
-}
-
-/// The first row is the head. Columns are padded, so that the source reads as a table too.
-pub fn markdown_table(cells: &[Vec<String>]) -> String {
-    let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0).max(3);
-    let widths: Vec<usize> = (0..cells[0].len()).map(width).collect();
-    let mut out = String::new();
-    for (index, row) in cells.iter().enumerate() {
-        for (column, cell) in row.iter().enumerate() {
-            let _ = match column {
-                0 => write!(out, "| {cell:<0$} ", widths[0]),
-                _ => write!(out, "| {cell:>0$} ", widths[column]),
+    match &known[..] {
+        [(only, _)] => only.to_string(),
+        several => {
+            let text = |(circumstances, groups): &(&Circumstances, Vec<&str>)| {
+                format!("- {}: {}", groups.join(", "), circumstances.to_string().trim_end().replace('\n', "\n  "))
             };
+            several.iter().map(|known| text(known) + "\n").collect()
         }
-        out.push_str("|\n");
-        if index == 0 {
-            for (column, width) in widths.iter().enumerate() {
-                let _ = write!(out, "|{}{}", "-".repeat(width + 1), if column == 0 { "-" } else { ":" });
+    }
+}
+
+fn lines<'a>(measured: &[&'a Measured]) -> impl Iterator<Item = &'a [Line]> {
+    measured.iter().map(|measured| &measured.lines[..]).collect::<Vec<_>>().into_iter()
+}
+
+fn index(store: &Store) -> String {
+    let measured = store.of(SYSTEM);
+    let mut out = format!("{MADE_BY}# Side by side with other pools\n\n{}\n", circumstances(&measured));
+    let _ = writeln!(out, "Contenders: {}.\n", versions());
+    out.push_str("| page | question |\n|---|---|\n");
+    for Measured { group, .. } in &measured {
+        let _ = writeln!(out, "| [{group}]({group}.md) | {} |", about(group));
+    }
+    for allocator in OTHER_ALLOCATORS.iter().filter(|allocator| !store.of(allocator).is_empty()) {
+        let _ = writeln!(out, "| [{allocator}]({allocator}.md) | all of these under that allocator |");
+    }
+    let (all, missed) = targets::count(lines(&measured));
+    let _ = write!(
+        out,
+        "\n## Targets\n\nWhat was to be reached, set before it was measured. {missed} of {all} are missed in at least one row.\n\n{}",
+        targets::summary(lines(&measured))
+    );
+    out.push_str("\nOne more is asserted and not timed: a warm use touches the heap 0 times (`cargo test --test allocations`).\n");
+    let _ = write!(out, "\n## Where something else is ahead\n\n{}", include_str!("../text/elsewhere.md"));
+    let _ = write!(out, "\n{}\n{}", always_ahead(&measured), ahead(&measured));
+    let other = other_allocators(store);
+    if !other.is_empty() {
+        let _ = write!(out, "\n## Under other allocators\n\n{other}");
+    }
+    let _ = write!(out, "\n{}", include_str!("../text/reading.md"));
+    out
+}
+
+/// As `Cargo.lock` has them.
+fn versions() -> String {
+    const NAMES: [&str; 7] =
+        ["zeropool", "object-pool", "opool", "poolshark", "lockfree-object-pool", "sharded-slab", "bytes"];
+    let lock = include_str!("../../../Cargo.lock");
+    let version = |name: &str| {
+        let entry = lock.split_once(&format!("name = \"{name}\"\nversion = \""))?.1;
+        entry.split_once('"').map(|pair| format!("{name} {}", pair.0))
+    };
+    NAMES.iter().filter_map(|name| version(name)).collect::<Vec<_>>().join(", ")
+}
+
+// ---- Who is ahead.
+
+/// The crate's fastest way in a row.
+fn best_of_ours(line: &Line) -> Option<&Result> {
+    fastest(line, |result| result.role == Role::Ours)
+}
+
+fn fastest(line: &Line, wanted: impl Fn(&Result) -> bool) -> Option<&Result> {
+    line.results.iter().filter(|result| wanted(result)).min_by(|a, b| a.min.total_cmp(&b.min))
+}
+
+/// A `Vec` that one keeps oneself: ahead almost everywhere on one thread, so a sentence says it and not a table.
+fn is_kept_by_hand(result: &Result) -> bool {
+    [Reused::NAME, Scratch::NAME].contains(&result.name.as_str())
+}
+
+fn always_ahead(measured: &[&Measured]) -> String {
+    let mut out = String::new();
+    for name in [Reused::NAME, Scratch::NAME] {
+        let mut ratios: Vec<f64> = lines(measured)
+            .flatten()
+            .filter_map(|line| Some(best_of_ours(line)?.min / line.result(name)?.min))
+            .collect();
+        ratios.sort_by(f64::total_cmp);
+        let ahead = ratios.iter().filter(|ratio| **ratio > 1.0).count();
+        if let (Some(middle), all) = (ratios.get(ratios.len() / 2), ratios.len()) {
+            let _ = writeln!(
+                out,
+                "`{name}` is faster than this crate in {ahead} of the {all} rows that it takes part in; in the median row the crate takes {middle:.2} times as long."
+            );
+        }
+    }
+    out
+}
+
+/// By how much something must be ahead to be named: less than that is noise.
+const AHEAD: f64 = 1.05;
+
+fn ahead(measured: &[&Measured]) -> String {
+    let head = ["row", "here", "fastest other", "who", "behind by"];
+    let mut cells = vec![table::row(head)];
+    for Measured { group, lines, .. } in measured {
+        for line in lines {
+            let others = fastest(line, |result| result.role != Role::Ours && !is_kept_by_hand(result));
+            let (Some(ours), Some(other)) = (best_of_ours(line), others) else { continue };
+            if ours.min > AHEAD * other.min {
+                cells.push(vec![
+                    format!("[{group}]({group}.md): {}", line.name),
+                    figure(ours, line),
+                    figure(other, line),
+                    format!("`{}`", other.name),
+                    format!("{:.2}x", ours.min / other.min),
+                ]);
             }
-            out.push_str("|\n");
         }
+    }
+    let rows = lines(measured).flatten().count();
+    let behind = cells.len() - 1;
+    let mut out = format!("Of {rows} rows, another pool, `bytes` or a new `Vec` is ahead by more than 5 % in {behind}");
+    if behind == 0 {
+        out.push_str(".\n");
+    } else {
+        let _ = write!(out, ":\n\n{}", table::markdown(&cells));
     }
     out
 }
 
-pub fn targets(group: &str, lines: &[Line]) -> String {
-    claims(group, lines).iter().map(|claim| format!("- {claim}\n")).collect()
+fn figure(result: &Result, line: &Line) -> String {
+    let idle = if line.shows_idle { format!(", {} idle", bytes(result.idle_bytes)) } else { String::new() };
+    format!("{}{idle}", table::time(result.min))
 }
 
-pub fn markdown(groups: &[&str], lines: &[Line], circumstances: &Circumstances) -> String {
-    let mut out = format!("# Side by side\n\n{circumstances}\n");
-    out.push_str("Time per use: the fastest round, in brackets the median; after it idle bytes, where they matter.\n");
-    for group in groups {
-        let _ = write!(out, "\n## {group}\n\n{}\n![{group}]({group}.svg)\n", table(group, lines));
-        let targets = targets(group, lines);
-        if !targets.is_empty() {
-            let _ = write!(out, "\nTargets:\n\n{targets}");
-        }
-    }
-    out
-}
+// ---- Other allocators.
 
-// ---- Plots. White ground with dark text, so that they read on a dark page too; no font files are looked up.
-
-const OURS_COLOR: RGBColor = RGBColor(0, 110, 184);
-const PEER_COLOR: RGBColor = RGBColor(150, 158, 168);
-const CONTROL_COLOR: RGBColor = RGBColor(214, 188, 120);
-const TEXT_COLOR: RGBColor = RGBColor(30, 34, 40);
-const LINE_COLORS: [RGBColor; 11] = [
-    RGBColor(213, 94, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(120, 94, 240),
-    RGBColor(130, 90, 44),
-    RGBColor(86, 180, 233),
-    RGBColor(110, 110, 110),
-    RGBColor(190, 160, 20),
-    RGBColor(170, 20, 40),
-    RGBColor(20, 100, 60),
-    RGBColor(90, 30, 130),
+/// Rows that stand for their group.
+const SHOWN: [(&str, &str, &str); 12] = [
+    ("get + drop, 1 KiB", "pair", "in place, 1 KiB"),
+    ("get + drop, 32 KiB", "pair", "in place, 32 KiB"),
+    ("get + drop, 256 KiB", "pair", "in place, 256 KiB"),
+    ("log line in 10 pieces", "append", "log line, 10 x 21 B"),
+    ("one write of 200 B", "append", "one write of 200 B"),
+    ("heavy tail, 1 in flight", "mix", "heavy tail, 1 in flight"),
+    ("heavy tail, 64 in flight", "mix", "heavy tail, 64 in flight"),
+    ("thread to thread, 200 B", "hand_over", "1 -> 1, 200 B, channel of 256"),
+    ("thread to thread, 4 KiB", "hand_over", "1 -> 1, 4 KiB, channel of 256"),
+    ("thread to thread, 100 KiB", "hand_over", "1 -> 1, 100 KiB, channel of 256"),
+    ("log line, two threads", "parallel", "log line, 2 threads"),
+    ("one 32 MiB in 100 000 small", "outlier", "one 32 MiB in 100 000 of 200 B"),
 ];
 
-type Plotted = std::result::Result<(), Box<dyn std::error::Error>>;
+/// What one does without a pool: a new `Vec`, of the right size where that is known.
+fn new_vec(line: &Line) -> Option<&Result> {
+    line.result(VecWithCapacity::NAME).or_else(|| line.result(VecNew::NAME))
+}
 
-pub fn plot(group: &str, lines: &[Line], path: &Path) -> Plotted {
-    let lines: Vec<&Line> = lines.iter().filter(|line| line.group == group).collect();
-    let (steps, others): (Vec<&Line>, Vec<&Line>) =
-        lines.into_iter().partition(|line| group == "pair" && !line.name.contains("two pools"));
-    if steps.len() > 1 {
-        return plot_lines(&steps, path);
+fn other_allocators(store: &Store) -> String {
+    let allocators: Vec<&str> = [SYSTEM].into_iter().chain(OTHER_ALLOCATORS).collect();
+    let present: Vec<&str> = allocators.into_iter().filter(|allocator| !store.of(allocator).is_empty()).collect();
+    if present.len() < 2 {
+        return String::new();
     }
-    plot_bars(group, if others.is_empty() { &steps } else { &others }, path)
-}
-
-fn color(role: Role) -> RGBColor {
-    match role {
-        Role::Ours => OURS_COLOR,
-        Role::Peer => PEER_COLOR,
-        Role::Control => CONTROL_COLOR,
+    let mut cells = vec![vec!["here / best other pool / new `Vec`".to_owned()]];
+    for allocator in &present {
+        cells[0].push(store.of(allocator)[0].circumstances.allocator().trim_end_matches("'s").to_owned());
     }
-}
-
-fn label(size: u32) -> TextStyle<'static> {
-    // The SVG backend writes 1 / 1.24 of the size that it is given.
-    ("sans-serif", f64::from(size) * 1.24).into_font().color(&TEXT_COLOR)
-}
-
-const PANEL_WIDTH: i32 = 620;
-const BAR_HEIGHT: i32 = 22;
-const NAME_WIDTH: i32 = 190;
-const VALUE_WIDTH: i32 = 150;
-
-/// A panel per row, a bar per contender, the fastest on top.
-fn plot_bars(group: &str, lines: &[&Line], path: &Path) -> Plotted {
-    let columns = if lines.len() == 1 { 1 } else { 2 };
-    let bars = lines.iter().map(|line| line.results.len()).max().unwrap_or(0) as i32;
-    let panel_height = 44 + bars * BAR_HEIGHT + 14;
-    let panel_rows = lines.len().div_ceil(columns) as i32;
-    let size = ((PANEL_WIDTH * columns as i32) as u32, (34 + panel_rows * panel_height) as u32);
-    let root = SVGBackend::new(path, size).into_drawing_area();
-    root.fill(&WHITE)?;
-    root.draw(&Text::new(format!("{group}: time per use, shorter is better"), (12, 10), label(17)))?;
-    for (index, line) in lines.iter().enumerate() {
-        let origin = ((index % columns) as i32 * PANEL_WIDTH, 34 + (index / columns) as i32 * panel_height);
-        panel(&root, line, origin)?;
-    }
-    root.present()?;
-    Ok(())
-}
-
-type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
-
-fn panel(root: &Area<'_>, line: &Line, (left, top): (i32, i32)) -> Plotted {
-    root.draw(&Text::new(line.name.clone(), (left + 12, top + 12), label(15)))?;
-    let mut results: Vec<&Result> = line.results.iter().collect();
-    results.sort_by(|a, b| a.min.total_cmp(&b.min));
-    // One contender that is a hundred times slower must not press all others to nothing: long bars are cut.
-    let shown_max = results.first().map_or(1.0, |fastest| fastest.min * 8.0);
-    let longest = results.iter().map(|result| result.min.min(shown_max)).fold(1e-9, f64::max);
-    let room = f64::from(PANEL_WIDTH - NAME_WIDTH - VALUE_WIDTH - 24);
-    for (index, result) in results.iter().enumerate() {
-        let y = top + 36 + index as i32 * BAR_HEIGHT;
-        let start = left + NAME_WIDTH;
-        let end = start + (room * result.min.min(shown_max) / longest).max(1.0) as i32;
-        let name = label(13).pos(Pos::new(HPos::Right, VPos::Center));
-        let value = label(12).pos(Pos::new(HPos::Left, VPos::Center));
-        let cut = if result.min > shown_max { "..." } else { "" };
-        let idle = if line.shows_idle { format!(", {}", bytes(result.idle_bytes)) } else { String::new() };
-        root.draw(&Text::new(result.name, (start - 8, y + 8), name))?;
-        root.draw(&Rectangle::new([(start, y), (end, y + BAR_HEIGHT - 6)], color(result.role).filled()))?;
-        root.draw(&Text::new(format!("{cut}{}{idle}", time(result.min)), (end + 6, y + 8), value))?;
-    }
-    Ok(())
-}
-
-/// Time over size class, both in powers.
-fn plot_lines(lines: &[&Line], path: &Path) -> Plotted {
-    let root = SVGBackend::new(path, (1100, 640)).into_drawing_area();
-    root.fill(&WHITE)?;
-    let times = || lines.iter().flat_map(|line| &line.results).map(|result| result.min.max(0.3));
-    let (low, high) = (times().fold(f64::MAX, f64::min) * 0.8, times().fold(0.0, f64::max) * 1.3);
-    let mut chart = ChartBuilder::on(&root)
-        .caption("get + drop by size class, ns (log scale)", label(18))
-        .margin(14)
-        .x_label_area_size(46)
-        .y_label_area_size(64)
-        .margin_right(204)
-        .build_cartesian_2d(0f64..(lines.len() - 1) as f64, (low..high).log_scale())?;
-    chart
-        .configure_mesh()
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(TEXT_COLOR.mix(0.15))
-        .axis_style(TEXT_COLOR)
-        .x_labels(lines.len() / 2)
-        .x_label_formatter(&|class| lines.get(class.round() as usize).map_or(String::new(), |line| line.name.clone()))
-        .y_label_formatter(&|value| format!("{value:.0}"))
-        .label_style(label(12))
-        .draw()?;
-    let mut names: Vec<(&str, Role)> = Vec::new();
-    for result in lines.iter().flat_map(|line| &line.results) {
-        if !names.iter().any(|known| known.0 == result.name) {
-            names.push((result.name, result.role));
+    for (label, group, row) in SHOWN {
+        let mut cell = vec![label.to_owned()];
+        for allocator in &present {
+            let line = store.line(allocator, group, row);
+            let show = |result: Option<&Result>| result.map_or("-".to_owned(), |result| table::time(result.min));
+            cell.push(line.map_or("-".to_owned(), |line| {
+                format!("{} / {} / {}", show(best_of_ours(line)), show(line.best_peer()), show(new_vec(line)))
+            }));
         }
+        cells.push(cell);
     }
-    let mut ends = Vec::new();
-    for (index, &(name, role)) in names.iter().enumerate() {
-        let style = match role {
-            Role::Ours => OURS_COLOR.stroke_width(if name.contains(' ') { 2 } else { 4 }),
-            _ => LINE_COLORS[index % LINE_COLORS.len()].stroke_width(1),
+    table::markdown(&cells)
+}
+
+// ---- The README's part.
+
+const BEGIN: &str = "<!-- compare:begin, written by `cargo run --release -p compare -- --readme README.md` -->\n";
+const END: &str = "<!-- compare:end -->\n";
+
+/// Puts the table and the plots between the two marks of the file.
+pub fn write_readme(store: &Store, file: &Path) -> Written {
+    let text = fs::read_to_string(file)?;
+    let (before, rest) = text.split_once(BEGIN).ok_or("the mark where the figures begin is missing")?;
+    let (_, after) = rest.split_once(END).ok_or("the mark where the figures end is missing")?;
+    Ok(fs::write(file, format!("{before}{BEGIN}{}{END}{after}", readme_part(store)?))?)
+}
+
+fn readme_part(store: &Store) -> std::result::Result<String, Box<dyn Error>> {
+    let measured = store.of(SYSTEM);
+    let first = &measured.first().ok_or("nothing was measured under the system's allocator")?.circumstances;
+    let mut cells = vec![table::row(["time per use", "here", "best other pool", "", "new `Vec`", "reused `Vec`"])];
+    for (label, group, row) in SHOWN {
+        let line = store.line(SYSTEM, group, row).ok_or(format!("{group}: {row} was not measured"))?;
+        let ours = best_of_ours(line).ok_or("the crate takes part in every row")?;
+        let with_idle = ["mix", "outlier"].contains(&group);
+        let show = |result: Option<&Result>| match result {
+            Some(result) if with_idle && result.role != Role::Control => figure(result, line),
+            Some(result) => table::time(result.min),
+            None => String::new(),
         };
-        let at = |(class, line): (usize, &&Line)| Some((class as f64, line.result(name)?.min.max(0.3)));
-        let points: Vec<(f64, f64)> = lines.iter().enumerate().filter_map(at).collect();
-        if let Some(&last) = points.last() {
-            ends.push((chart.backend_coord(&last).1, name, style.color));
-        }
-        chart.draw_series(LineSeries::new(points, style))?;
+        let peer = line.best_peer();
+        let name = peer.map_or(String::new(), |peer| peer.name.clone());
+        cells.push(vec![
+            label.to_owned(),
+            show(Some(ours)),
+            show(peer),
+            name,
+            show(new_vec(line)),
+            show(line.result(Reused::NAME)),
+        ]);
     }
-    label_ends(&root, ends)
-}
-
-/// Names beside the ends of the lines, pushed apart where they would overlap.
-fn label_ends(root: &Area<'_>, mut ends: Vec<(i32, &str, RGBAColor)>) -> Plotted {
-    const LABEL_HEIGHT: i32 = 17;
-    ends.sort_by_key(|end| end.0);
-    let bottom = 640 - 60;
-    let mut next = 30;
-    for index in 0..ends.len() {
-        let below = (ends.len() - 1 - index) as i32 * LABEL_HEIGHT;
-        let y = ends[index].0.max(next).min(bottom - below);
-        next = y + LABEL_HEIGHT;
-        let (_, name, color) = ends[index];
-        let style = ("sans-serif", 16).into_font().color(&color).pos(Pos::new(HPos::Left, VPos::Center));
-        root.draw(&Text::new(name.to_owned(), (1100 - 14 - 180, y), style))?;
+    let mut out = format!(
+        "\nThe fastest round of each contender; {}, {} hardware threads, {}, {} allocator, {}.\nAll of it again: `{}`.\n\n{}",
+        first.cpu,
+        first.threads,
+        first.system,
+        first.allocator(),
+        first.date,
+        first.command,
+        table::markdown(&cells)
+    );
+    // GitHub and crates.io drop `style` and show the plots. docs.rs has no such files and keeps `style`, so that it shows
+    // no broken pictures.
+    out.push_str("\n<p style=\"display: none\">\n");
+    for (group, alt) in [
+        ("pair", "get and drop by size class, all contenders"),
+        ("mix", "a heavy tail of sizes: time per use and idle bytes, all contenders"),
+        ("parallel", "one pool, 1 to 64 threads: time per log line and idle bytes, all contenders"),
+    ] {
+        let _ = writeln!(out, "<img src=\"docs/compare/{group}.svg\" alt=\"{alt}\" width=\"100%\">");
     }
-    root.present()?;
-    Ok(())
+    out.push_str("</p>\n\n");
+    Ok(out)
 }

@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use crate::contenders::{Contender, Role};
 
 /// What a contender does in a row: built once, run many times.
@@ -21,7 +23,6 @@ pub struct Lane {
 
 /// A line of a table, before it is timed.
 pub struct Row {
-    pub group: &'static str,
     pub name: String,
     /// How many uses one iteration is.
     pub uses: u64,
@@ -32,33 +33,42 @@ pub struct Row {
     pub checks: Vec<Check>,
 }
 
-/// A target of DESIGN section 6: `lane` takes at most `factor` times what `versus` does.
-#[derive(Clone, Debug, PartialEq)]
+/// A target: `lane` takes at most `factor` times what `versus` does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Check {
-    pub lane: &'static str,
+    /// What the target is about: rows with the same check are one line of the summary.
+    pub work: String,
+    pub lane: String,
     pub versus: Versus,
     pub measure: Measure,
-    pub factor: f64,
+    /// `None`: the ratio is told and not judged.
+    pub factor: Option<f64>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Versus {
     BestPeer,
     /// A contender in the same row.
-    Lane(&'static str),
+    Lane(String),
     /// The same contender in another row of the group.
     Row(String),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+impl Versus {
+    pub fn lane<C: Contender>() -> Versus {
+        Versus::Lane(C::NAME.to_owned())
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Measure {
     Time,
     IdleBytes,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Result {
-    pub name: &'static str,
+    pub name: String,
     pub role: Role,
     /// Nanoseconds per use.
     pub min: f64,
@@ -67,10 +77,10 @@ pub struct Result {
 }
 
 /// A line of a table, timed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Line {
-    pub group: &'static str,
     pub name: String,
-    pub limit: Option<&'static str>,
+    pub limit: Option<String>,
     pub shows_idle: bool,
     pub checks: Vec<Check>,
     pub results: Vec<Result>,
@@ -91,7 +101,7 @@ impl Line {
     }
 
     pub fn limit(&self) -> Option<&Result> {
-        self.limit.and_then(|name| self.result(name))
+        self.limit.as_deref().and_then(|name| self.result(name))
     }
 
     fn fastest(&self, role: Role) -> Option<&Result> {
@@ -115,8 +125,8 @@ impl Effort {
 }
 
 impl Row {
-    pub fn new(group: &'static str, name: impl Into<String>) -> Row {
-        Row { group, name: name.into(), uses: 1, lanes: Vec::new(), limit: None, shows_idle: false, checks: Vec::new() }
+    pub fn new(name: impl Into<String>) -> Row {
+        Row { name: name.into(), uses: 1, lanes: Vec::new(), limit: None, shows_idle: false, checks: Vec::new() }
     }
 
     pub fn uses(mut self, uses: u64) -> Row {
@@ -134,13 +144,21 @@ impl Row {
         self
     }
 
-    pub fn check(mut self, lane: &'static str, versus: Versus, factor: f64) -> Row {
-        self.checks.push(Check { lane, versus, measure: Measure::Time, factor });
-        self
+    pub fn check(self, work: &str, lane: &str, versus: Versus, factor: f64) -> Row {
+        self.add_check(work, lane, versus, Measure::Time, Some(factor))
     }
 
-    pub fn check_idle(mut self, lane: &'static str, versus: Versus, factor: f64) -> Row {
-        self.checks.push(Check { lane, versus, measure: Measure::IdleBytes, factor });
+    pub fn check_idle(self, work: &str, lane: &str, versus: Versus, factor: f64) -> Row {
+        self.add_check(work, lane, versus, Measure::IdleBytes, Some(factor))
+    }
+
+    /// A ratio that no target bounds.
+    pub fn tell(self, work: &str, lane: &str, versus: Versus) -> Row {
+        self.add_check(work, lane, versus, Measure::Time, None)
+    }
+
+    fn add_check(mut self, work: &str, lane: &str, versus: Versus, measure: Measure, factor: Option<f64>) -> Row {
+        self.checks.push(Check { work: work.to_owned(), lane: lane.to_owned(), versus, measure, factor });
         self
     }
 
@@ -163,9 +181,8 @@ impl Row {
         }
         let results = self.lanes.iter_mut().zip(times).map(|(lane, times)| lane.result(times)).collect();
         Line {
-            group: self.group,
             name: self.name,
-            limit: self.limit,
+            limit: self.limit.map(str::to_owned),
             shows_idle: self.shows_idle,
             checks: self.checks,
             results,
@@ -177,13 +194,18 @@ impl Lane {
     fn result(&mut self, mut times: Vec<f64>) -> Result {
         times.sort_unstable_by(f64::total_cmp);
         Result {
-            name: self.name,
+            name: self.name.to_owned(),
             role: self.role,
-            min: times[0],
-            median: times[times.len() / 2],
+            min: hundredths(times[0]),
+            median: hundredths(times[times.len() / 2]),
             idle_bytes: self.body.idle_bytes(),
         }
     }
+}
+
+/// More digits than that are noise, and would only make the stored results longer.
+fn hundredths(nanoseconds: f64) -> f64 {
+    (nanoseconds * 100.0).round() / 100.0
 }
 
 /// How many iterations fill a round; warms up while it finds out.

@@ -1,12 +1,12 @@
 //! Rows with more than one thread.
 
 use std::hint::black_box;
-use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::contenders::{Contender, Sealed};
 use crate::run::{Body, Work};
+use crate::together::together;
 use crate::work::consume;
 
 /// Several threads do the same work on one pool.
@@ -23,31 +23,55 @@ impl<C: Contender, W: Work> Parallel<C, W> {
         pool.settle();
         Box::new(Parallel { pool, work, threads })
     }
-
-    /// From the barrier on, so that starting the thread is not counted.
-    fn one(&self, barrier: &Barrier, iterations: u64) -> (Instant, Instant) {
-        let mut worker = self.pool.worker();
-        self.work.run::<C>(&mut worker, 16);
-        barrier.wait();
-        let start = Instant::now();
-        self.work.run::<C>(&mut worker, iterations);
-        (start, Instant::now())
-    }
 }
 
 impl<C: Contender, W: Work> Body for Parallel<C, W> {
     /// The wall-clock time in which all threads together did it `iterations` times.
     fn run(&mut self, iterations: u64) -> Duration {
-        let barrier = Barrier::new(self.threads);
         let each = iterations.div_ceil(self.threads as u64);
-        let spans: Vec<(Instant, Instant)> = thread::scope(|scope| {
-            let handles: Vec<_> = (0..self.threads).map(|_| scope.spawn(|| self.one(&barrier, each))).collect();
-            handles.into_iter().map(|handle| handle.join().expect("a row does not panic")).collect()
-        });
-        let first = spans.iter().map(|span| span.0).min().expect("at least one thread");
-        let last = spans.iter().map(|span| span.1).max().expect("at least one thread");
+        let begin = || {
+            let mut worker = self.pool.worker();
+            self.work.run::<C>(&mut worker, 16);
+            worker
+        };
+        let (elapsed, ()) = together(self.threads, begin, |worker| self.work.run::<C>(worker, each), || ());
         let done = each * self.threads as u64;
-        (last - first).mul_f64(iterations as f64 / done as f64)
+        elapsed.mul_f64(iterations as f64 / done as f64)
+    }
+
+    fn idle_bytes(&mut self) -> usize {
+        self.pool.idle_bytes()
+    }
+}
+
+/// Threads that come and go: one after another, each of them a few uses. The time has all of a thread in it, from its
+/// start until it is joined with its destructors run, as that is what such a program pays.
+pub struct ShortLived<C, W> {
+    pool: C,
+    work: W,
+    uses: u64,
+}
+
+/// How many threads one iteration is.
+pub const SHORT_LIVED_THREADS: u64 = 100;
+
+impl<C: Contender, W: Work> ShortLived<C, W> {
+    pub fn warm(work: W, uses: u64) -> Box<dyn Body> {
+        let pool = C::fresh(work.size_max());
+        work.run::<C>(&mut pool.worker(), 8);
+        pool.settle();
+        Box::new(ShortLived { pool, work, uses })
+    }
+}
+
+impl<C: Contender, W: Work> Body for ShortLived<C, W> {
+    fn run(&mut self, iterations: u64) -> Duration {
+        let start = Instant::now();
+        for _ in 0..iterations * SHORT_LIVED_THREADS {
+            let one = || self.work.run::<C>(&mut self.pool.worker(), self.uses);
+            thread::scope(|scope| scope.spawn(one).join().expect("a row does not panic"));
+        }
+        start.elapsed()
     }
 
     fn idle_bytes(&mut self) -> usize {
@@ -59,13 +83,21 @@ impl<C: Contender, W: Work> Body for Parallel<C, W> {
 pub struct HandOver<C> {
     pool: C,
     payload: Vec<u8>,
-    producers: usize,
-    consumers: usize,
+    route: Route,
 }
 
-/// Deep enough that neither side waits for the other at every message: with 64 places the wake-ups weigh more than the
-/// buffers, and every contender looks alike. The larger messages in flight (25 MiB of 100 KiB) stay below the budget.
-const CHANNEL_MESSAGES: usize = 256;
+/// How a hand-over is laid out.
+#[derive(Clone, Copy)]
+pub struct Route {
+    pub producers: usize,
+    pub consumers: usize,
+    /// How many messages the channel holds. With few, one side waits for the other often: wake-ups weigh more than
+    /// buffers, and a buffer is handed back while it is still in the processor's cache. With many, neither holds.
+    pub depth: usize,
+}
+
+/// The larger messages in flight (25 MiB of 100 KiB) stay below the budget.
+pub const DEPTHS: [usize; 2] = [16, 256];
 
 /// Threads are started in every round: this many messages make that cost vanish.
 pub const HAND_OVER_MESSAGES: u64 = 8_000;
@@ -74,8 +106,8 @@ impl<C: Contender> HandOver<C>
 where
     for<'p> C::Held<'p>: Send,
 {
-    pub fn warm(payload: Vec<u8>, producers: usize, consumers: usize) -> Box<dyn Body> {
-        let mut lane = HandOver { pool: C::fresh(payload.len()), payload, producers, consumers };
+    pub fn warm(payload: Vec<u8>, route: Route) -> Box<dyn Body> {
+        let mut lane = HandOver { pool: C::fresh(payload.len()), payload, route };
         lane.run(1);
         lane.pool.settle();
         Box::new(lane)
@@ -91,16 +123,16 @@ where
 
     /// Returns how many messages all consumers saw.
     fn pass(&self, messages: u64) -> u64 {
-        let (sender, receiver) = crossbeam_channel::bounded::<C::Held<'_>>(CHANNEL_MESSAGES);
+        let (sender, receiver) = crossbeam_channel::bounded::<C::Held<'_>>(self.route.depth);
         thread::scope(|scope| {
             let mut threads = Vec::new();
-            for _ in 0..self.consumers {
+            for _ in 0..self.route.consumers {
                 let receiver = receiver.clone();
                 threads.push(scope.spawn(move || count(receiver.iter())));
             }
-            for _ in 0..self.producers {
+            for _ in 0..self.route.producers {
                 let sender = sender.clone();
-                let share = messages / self.producers as u64;
+                let share = messages / self.route.producers as u64;
                 threads.push(scope.spawn(move || {
                     self.produce(share, |held| sender.send(held).expect("the consumers stay to the end"));
                     0

@@ -4,7 +4,10 @@ use std::fmt;
 use std::hint::black_box;
 use std::io;
 
+use prost::Message;
+
 use crate::contenders::{Contender, Sealed, Sink};
+use crate::messages::{self, Catalog};
 use crate::run::Work;
 use crate::workload::{self, Record};
 
@@ -59,6 +62,24 @@ impl Work for Pair {
         let size = black_box(self.size);
         for _ in 0..iterations {
             C::pair(worker, size);
+        }
+    }
+}
+
+/// The same, without a move between get and drop.
+pub struct PairInPlace {
+    pub size: usize,
+}
+
+impl Work for PairInPlace {
+    fn size_max(&self) -> usize {
+        self.size
+    }
+    #[inline(always)]
+    fn run<C: Contender>(&self, worker: &mut C::Worker<'_>, iterations: u64) {
+        let size = black_box(self.size);
+        for _ in 0..iterations {
+            C::pair_in_place(worker, size);
         }
     }
 }
@@ -248,6 +269,33 @@ impl Work for Json {
         for _ in 0..iterations {
             let mut guard = C::take(worker, None);
             serde_json::to_writer(Out(&mut guard), black_box(&self.document)).expect("a sink never fails");
+            drop(finish::<C>(guard));
+        }
+    }
+}
+
+/// Messages through prost.
+pub struct Protobuf {
+    pub catalog: Catalog,
+    pub size: usize,
+}
+
+impl Protobuf {
+    pub fn new(items: usize) -> Protobuf {
+        let catalog = messages::catalog(items);
+        let size = catalog.encoded_len();
+        Protobuf { catalog, size }
+    }
+}
+
+impl Work for Protobuf {
+    fn size_max(&self) -> usize {
+        self.size
+    }
+    #[inline(always)]
+    fn run<C: Contender>(&self, worker: &mut C::Worker<'_>, iterations: u64) {
+        for _ in 0..iterations {
+            let guard = C::encode(worker, black_box(&self.catalog));
             drop(finish::<C>(guard));
         }
     }

@@ -11,8 +11,9 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use bytebufferpool::{DefaultSize, Growth, Pool, PooledBuf};
-use compare::report::{Circumstances, markdown_table};
+use compare::circumstances::Circumstances;
 use compare::rows::bytes;
+use compare::table;
 use compare::workload::{self, Trace, bimodal_sizes, json_sizes, log_sizes, mix_sizes, shifting_sizes, shuffled};
 use indicatif::ProgressBar;
 
@@ -301,7 +302,7 @@ fn trace_table(found: &[Pair]) -> String {
         }
         cells.push(row);
     }
-    markdown_table(&cells)
+    table::markdown(&cells)
 }
 
 /// One is added to every figure, so that a policy without growths or idle bytes does not divide by zero.
@@ -327,5 +328,5 @@ fn summary_table(found: &[Vec<Pair>]) -> String {
         }
         cells.push(row);
     }
-    markdown_table(&cells)
+    table::markdown(&cells)
 }

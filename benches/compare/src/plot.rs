@@ -1,0 +1,236 @@
+//! One SVG per group. A white card with dark text, so that it reads on a dark page too; no font files are looked up.
+
+use std::path::Path;
+
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+use crate::contenders::Role;
+use crate::rows::bytes;
+use crate::run::{Line, Result};
+use crate::table::time;
+
+const OURS_COLOR: RGBColor = RGBColor(0, 110, 184);
+const PEER_COLOR: RGBColor = RGBColor(150, 158, 168);
+const CONTROL_COLOR: RGBColor = RGBColor(214, 188, 120);
+const TEXT_COLOR: RGBColor = RGBColor(30, 34, 40);
+const FAINT_COLOR: RGBColor = RGBColor(208, 215, 222);
+const LINE_COLORS: [RGBColor; 11] = [
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(120, 94, 240),
+    RGBColor(130, 90, 44),
+    RGBColor(86, 180, 233),
+    RGBColor(110, 110, 110),
+    RGBColor(190, 160, 20),
+    RGBColor(170, 20, 40),
+    RGBColor(20, 100, 60),
+    RGBColor(90, 30, 130),
+];
+
+type Plotted = std::result::Result<(), Box<dyn std::error::Error>>;
+type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+
+/// `about` is the question of the group.
+pub fn plot(group: &str, about: &str, lines: &[Line], path: &Path) -> Plotted {
+    let steps: Vec<&Line> = lines.iter().filter(|line| group == "pair" && is_step(line)).collect();
+    if steps.len() > 1 { plot_lines(&steps, path) } else { plot_bars(about, lines, path) }
+}
+
+/// A row of `pair` that is named by nothing but its size.
+fn is_step(line: &Line) -> bool {
+    line.name.split_once(' ').is_some_and(|(number, _)| number.parse::<u32>().is_ok())
+}
+
+fn color(role: Role) -> RGBColor {
+    match role {
+        Role::Ours => OURS_COLOR,
+        Role::Peer => PEER_COLOR,
+        Role::Control => CONTROL_COLOR,
+    }
+}
+
+fn label(size: u32) -> TextStyle<'static> {
+    // The SVG backend writes 1 / 1.24 of the size that it is given.
+    ("sans-serif", f64::from(size) * 1.24).into_font().color(&TEXT_COLOR)
+}
+
+fn bold(size: u32) -> TextStyle<'static> {
+    ("sans-serif", f64::from(size) * 1.24, FontStyle::Bold).into_font().color(&TEXT_COLOR)
+}
+
+fn card<'a>(path: &'a Path, (width, height): (u32, u32)) -> std::result::Result<Area<'a>, Box<dyn std::error::Error>> {
+    let root = SVGBackend::new(path, (width, height)).into_drawing_area();
+    root.fill(&WHITE)?;
+    let corner = (width as i32 - 1, height as i32 - 1);
+    root.draw(&Rectangle::new([(0, 0), corner], FAINT_COLOR.stroke_width(1)))?;
+    Ok(root)
+}
+
+// ---- Bars.
+
+const PANEL_WIDTH: i32 = 480;
+const HEAD_HEIGHT: i32 = 62;
+const BAR_HEIGHT: i32 = 21;
+const NAME_WIDTH: i32 = 174;
+const VALUE_WIDTH: i32 = 62;
+/// Idle bytes have bars of their own, beside those of time.
+const IDLE_WIDTH: i32 = 126;
+
+/// A panel per row, a bar per contender, the fastest on top.
+fn plot_bars(about: &str, lines: &[Line], path: &Path) -> Plotted {
+    let columns = if lines.len() == 1 { 1 } else { 2 };
+    let bars = lines.iter().map(|line| line.results.len()).max().unwrap_or(0) as i32;
+    let panel_height = 50 + bars * BAR_HEIGHT + 14;
+    let panel_rows = lines.len().div_ceil(columns) as i32;
+    let width = (PANEL_WIDTH * columns as i32 + 12).max(600);
+    let root = card(path, (width as u32, (HEAD_HEIGHT + panel_rows * panel_height) as u32))?;
+    root.draw(&Text::new(about.replace('`', ""), (16, 14), bold(15)))?;
+    legend(&root)?;
+    for (index, line) in lines.iter().enumerate() {
+        let origin = ((index % columns) as i32 * PANEL_WIDTH, HEAD_HEIGHT + (index / columns) as i32 * panel_height);
+        panel(&root, line, origin)?;
+    }
+    root.present()?;
+    Ok(())
+}
+
+fn legend(root: &Area<'_>) -> Plotted {
+    let mut x = 16;
+    for (role, text, width) in [
+        (Role::Ours, "this crate", 96),
+        (Role::Peer, "other pools", 104),
+        (Role::Control, "without a pool; shorter is better", 0),
+    ] {
+        root.draw(&Rectangle::new([(x, 39), (x + 12, 51)], color(role).filled()))?;
+        root.draw(&Text::new(text, (x + 18, 45), label(12).pos(Pos::new(HPos::Left, VPos::Center))))?;
+        x += width;
+    }
+    Ok(())
+}
+
+fn panel(root: &Area<'_>, line: &Line, (left, top): (i32, i32)) -> Plotted {
+    let start = left + NAME_WIDTH;
+    let idle_start = left + PANEL_WIDTH - IDLE_WIDTH;
+    let time_width = if line.shows_idle { idle_start - 10 } else { left + PANEL_WIDTH } - start - VALUE_WIDTH - 8;
+    root.draw(&Text::new(line.name.clone(), (left + 16, top + 10), bold(13)))?;
+    root.draw(&Text::new("time per use", (start, top + 30), label(11)))?;
+    if line.shows_idle {
+        root.draw(&Text::new("idle afterwards", (idle_start, top + 30), label(11)))?;
+    }
+    let mut results: Vec<&Result> = line.results.iter().collect();
+    results.sort_by(|a, b| a.min.total_cmp(&b.min));
+    // One contender that is a hundred times slower must not press all others to nothing: long bars are cut.
+    let cut = results.first().map_or(1.0, |fastest| fastest.min * 8.0);
+    let longest = results.iter().map(|result| result.min.min(cut)).fold(1e-9, f64::max);
+    let most_idle = results.iter().map(|result| result.idle_bytes).max().unwrap_or(0).max(1);
+    for (index, result) in results.iter().enumerate() {
+        let y = top + 46 + index as i32 * BAR_HEIGHT;
+        let fill = color(result.role);
+        let name = if result.role == Role::Ours { bold(12) } else { label(12) };
+        let name = name.pos(Pos::new(HPos::Right, VPos::Center));
+        root.draw(&Text::new(result.name.clone(), (start - 8, y + 8), name))?;
+        let text = format!("{}{}", if result.min > cut { "... " } else { "" }, time(result.min));
+        bar(root, (start, y), f64::from(time_width) * result.min.min(cut) / longest, fill, text)?;
+        if line.shows_idle {
+            let share = result.idle_bytes as f64 / most_idle as f64;
+            bar(root, (idle_start, y), f64::from(IDLE_WIDTH - VALUE_WIDTH) * share, fill, bytes(result.idle_bytes))?;
+        }
+    }
+    Ok(())
+}
+
+fn bar(root: &Area<'_>, (x, y): (i32, i32), length: f64, fill: RGBColor, text: String) -> Plotted {
+    let end = x + length.max(1.0) as i32;
+    root.draw(&Rectangle::new([(x, y), (end, y + BAR_HEIGHT - 6)], fill.filled()))?;
+    root.draw(&Text::new(text, (end + 5, y + 8), label(11).pos(Pos::new(HPos::Left, VPos::Center))))?;
+    Ok(())
+}
+
+// ---- Lines.
+
+const CHART: (u32, u32) = (940, 600);
+/// For the names beside the ends of the lines.
+const NAMES_WIDTH: i32 = 186;
+
+/// Time over size class, both in powers.
+fn plot_lines(lines: &[&Line], path: &Path) -> Plotted {
+    let root = card(path, CHART)?;
+    let times = || lines.iter().flat_map(|line| &line.results).map(|result| result.min.max(0.3));
+    let (low, high) = (times().fold(f64::MAX, f64::min) * 0.8, times().fold(0.0, f64::max) * 1.3);
+    root.draw(&Text::new("get + drop by size class: nanoseconds, in powers of ten", (16, 14), bold(15)))?;
+    let mut chart = ChartBuilder::on(&root)
+        .margin(16)
+        .margin_top(44)
+        .margin_right(NAMES_WIDTH + 16)
+        .x_label_area_size(30)
+        .y_label_area_size(46)
+        .build_cartesian_2d(0f64..(lines.len() - 1) as f64, (low..high).log_scale())?;
+    chart
+        .configure_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(TEXT_COLOR.mix(0.15))
+        .axis_style(TEXT_COLOR)
+        .x_labels(lines.len() / 2)
+        .x_label_formatter(&|class| lines.get(class.round() as usize).map_or(String::new(), |line| line.name.clone()))
+        .y_label_formatter(&|value| format!("{value:.0}"))
+        .label_style(label(12))
+        .draw()?;
+    let mut names: Vec<(&str, Role)> = Vec::new();
+    for result in lines.iter().flat_map(|line| &line.results) {
+        if !names.iter().any(|known| known.0 == result.name) {
+            names.push((&result.name, result.role));
+        }
+    }
+    let mut ends = Vec::new();
+    let mut series = Vec::new();
+    for (index, &(name, role)) in names.iter().enumerate() {
+        let style = match role {
+            Role::Ours => OURS_COLOR.stroke_width(if name.contains(' ') { 2 } else { 4 }),
+            _ => LINE_COLORS[index % LINE_COLORS.len()].stroke_width(1),
+        };
+        let at = |(class, line): (usize, &&Line)| Some((class as f64, line.result(name)?.min.max(0.3)));
+        let points: Vec<(f64, f64)> = lines.iter().enumerate().filter_map(at).collect();
+        if let Some(&last) = points.last() {
+            let (x, y) = chart.backend_coord(&last);
+            ends.push(End { at: (x, y), name, ours: role == Role::Ours, color: style.color });
+        }
+        series.push((role, points, style));
+    }
+    // The crate's own lines last, so that they lie on top.
+    series.sort_by_key(|(role, ..)| *role == Role::Ours);
+    for (_, points, style) in series {
+        chart.draw_series(LineSeries::new(points, style))?;
+    }
+    label_ends(&root, ends)?;
+    root.present()?;
+    Ok(())
+}
+
+struct End<'a> {
+    at: (i32, i32),
+    name: &'a str,
+    ours: bool,
+    color: RGBAColor,
+}
+
+/// Names beside the ends of the lines, pushed apart where they would overlap, and tied to them.
+fn label_ends(root: &Area<'_>, mut ends: Vec<End<'_>>) -> Plotted {
+    const LABEL_HEIGHT: i32 = 17;
+    ends.sort_by_key(|end| end.at.1);
+    let bottom = CHART.1 as i32 - 50;
+    let mut next = 50;
+    let left = CHART.0 as i32 - NAMES_WIDTH + 14;
+    for (index, end) in ends.iter().enumerate() {
+        let below = (ends.len() - 1 - index) as i32 * LABEL_HEIGHT;
+        let y = end.at.1.max(next).min(bottom - below);
+        next = y + LABEL_HEIGHT;
+        let tie = [(end.at.0 + 2, end.at.1), (left - 12, y), (left - 4, y)];
+        root.draw(&PathElement::new(tie, end.color.mix(0.6).stroke_width(1)))?;
+        let style = if end.ours { FontStyle::Bold } else { FontStyle::Normal };
+        let font = ("sans-serif", 12.0 * 1.24, style).into_font().color(&end.color);
+        root.draw(&Text::new(end.name.to_owned(), (left, y), font.pos(Pos::new(HPos::Left, VPos::Center))))?;
+    }
+    Ok(())
+}
