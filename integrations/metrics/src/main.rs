@@ -1,0 +1,181 @@
+//! The figures of a pool, and of all pools of a registry, as Prometheus sees them.
+//!
+//!     cargo run --release -p integration-metrics            works with four pools, serves their figures on the loopback
+//!                                                           interface, fetches the page and prints it
+//!     cargo run --release -p integration-metrics serve      goes on working and serving until its input ends, for a
+//!                                                           Prometheus of yours or a browser
+//!
+//! That the page has the figures of `stats()`, all of them and no other, is asserted.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use bytebufferpool::{Pool, Registry, Stats};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use pooled_metrics::{Exporter, scrape};
+
+/// A pool by itself.
+static LINES: Pool = Pool::new();
+/// Several, with one budget.
+static POOLS: Registry = Registry::with_budget(1 << 20);
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("metrics: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let serves = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => false,
+        ["serve"] => true,
+        _ => return Err("no argument, or serve".into()),
+    };
+    for (name, builder) in [
+        ("headers", Pool::builder().calibrate_calls_threshold(1_000).max_size_limit(16 << 10)),
+        ("bodies", Pool::builder().calibrate_calls_threshold(1_000).max_percentile(0.99)),
+        ("spare", Pool::builder()),
+    ] {
+        POOLS.get_or_create(name, builder)?;
+    }
+    let recorder = PrometheusBuilder::new().install_recorder()?;
+    bytebufferpool::metrics::describe();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let exporter = Exporter::spawn(listener, recorder, || {
+        bytebufferpool::metrics::publish("lines", &LINES);
+        bytebufferpool::metrics::publish_all(&POOLS);
+    })?;
+    if serves { serve(&exporter) } else { show(&exporter) }
+}
+
+fn show(exporter: &Exporter) -> Result<()> {
+    let before = check(&scrape(exporter.address())?)?;
+    (0..5_000).try_for_each(work)?;
+    // On loan while the page is made.
+    let _held = LINES.get();
+    let page = scrape(exporter.address())?;
+    print!("{page}");
+    let after = check(&page)?;
+    let changed = after.iter().filter(|(sample, value)| before[*sample] != **value).count();
+    println!("# {} figures of 4 pools, as stats() has them; {changed} have changed since the page before", after.len());
+    // Hits, misses, puts, allocated and what is idle, at least, in three pools.
+    if changed < 18 {
+        return Err("the work shows on the page".into());
+    }
+    Ok(())
+}
+
+/// A use of each pool but `spare`: sizes that differ, one buffer detached, one discarded.
+fn work(number: usize) -> Result<()> {
+    let line = LINES.get();
+    let mut header = POOLS.get("headers")?.get_owned();
+    let mut body = POOLS.get("bodies")?.get_owned();
+    header.resize(100 + number * 7 % 400, b'h');
+    body.resize(1_000 + number * 7919 % 30_000, b'b');
+    match number % 100 {
+        50 => drop(body.into_vec()),
+        70 => line.discard(),
+        _ => {}
+    }
+    Ok(())
+}
+
+fn serve(exporter: &Exporter) -> Result<()> {
+    println!("http://{}/metrics", exporter.address());
+    let ends = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let _ = io::copy(&mut io::stdin(), &mut io::sink());
+            ends.store(true, Ordering::Relaxed);
+        });
+        for number in 0.. {
+            if ends.load(Ordering::Relaxed) {
+                break;
+            }
+            work(number)?;
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    })
+}
+
+/// The samples of a page, if they are those of the pools: nothing works while it is made and looked at.
+fn check(page: &str) -> Result<BTreeMap<String, f64>> {
+    let mut expected = figures("lines", &LINES.stats());
+    for (name, stats) in POOLS.all_stats() {
+        expected.extend(figures(&name, &stats));
+    }
+    let (mut samples, mut kinds) = (BTreeMap::new(), BTreeMap::new());
+    for line in page.lines().filter(|line| !line.is_empty()) {
+        if let Some(kind) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = kind.split_once(' ').ok_or_else(|| format!("no type: {line}"))?;
+            kinds.insert(name, kind);
+        } else if !line.starts_with("# HELP ") {
+            let (sample, value) = line.rsplit_once(' ').ok_or_else(|| format!("no sample: {line}"))?;
+            let (name, labels) = sample.split_once('{').ok_or_else(|| format!("no labels: {line}"))?;
+            let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
+            if kinds.get(name) != Some(&kind) {
+                return Err(format!("{name} is no {kind} here: {:?}", kinds.get(name)).into());
+            }
+            if !page.contains(&format!("# HELP {name} ")) {
+                return Err(format!("{name} is not described").into());
+            }
+            // In one order, as the page may have any.
+            let mut labels: Vec<_> = labels.trim_end_matches('}').split(',').collect();
+            labels.sort_unstable();
+            samples.insert(format!("{name}{{{}}}", labels.join(",")), value.parse()?);
+        }
+    }
+    for sample in samples.keys().chain(expected.keys()) {
+        let (page, books) = (samples.get(sample), expected.get(sample));
+        if page != books {
+            return Err(format!("{sample}: {page:?} on the page and {books:?} in the books").into());
+        }
+    }
+    Ok(samples)
+}
+
+fn figures(pool: &str, stats: &Stats) -> BTreeMap<String, f64> {
+    let Stats { dropped, .. } = stats;
+    let plain = [
+        ("hits_total", stats.hits),
+        ("misses_total", stats.misses),
+        ("puts_total", stats.puts),
+        ("detached_total", stats.detached),
+        ("donated_total", stats.donated),
+        ("growths_total", stats.growths),
+        ("allocated_total", stats.allocated),
+        ("trimmed_total", stats.trimmed),
+        ("calibrations_total", stats.calibrations),
+        ("outstanding", stats.outstanding),
+        ("retained_bytes", stats.retained_bytes as u64),
+        ("retained_buffers", stats.retained_buffers),
+        ("default_size_bytes", stats.default_size as u64),
+        ("max_size_bytes", stats.max_size as u64),
+    ];
+    let by_reason = [
+        ("discarded", dropped.discarded),
+        ("out_of_class", dropped.out_of_class),
+        ("over_ceiling", dropped.over_ceiling),
+        ("over_budget", dropped.over_budget),
+        ("shelf_full", dropped.shelf_full),
+    ];
+    let plain = plain.map(|(name, value)| (format!("bytebufferpool_{name}{{pool=\"{pool}\"}}"), value as f64));
+    let by_reason = by_reason.map(|(reason, value)| {
+        (format!("bytebufferpool_dropped_total{{pool=\"{pool}\",reason=\"{reason}\"}}"), value as f64)
+    });
+    plain.into_iter().chain(by_reason).collect()
+}
