@@ -17,40 +17,53 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use crate::pool::Pool;
-use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, Padded, lock};
+use crate::sync::{AtomicBool, Mutex, Ordering, Padded, lock};
 
 /// What of a pool is there once it was ever recorded.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     records: AtomicBool,
     stripes: [Padded<Mutex<Option<Stripe>>>; STRIPES],
-    lost: AtomicU64,
 }
 
 #[derive(Debug)]
 struct Stripe {
     sizes: Vec<usize>,
     full: SyncSender<Vec<usize>>,
+    /// Uses thrown away. Here and not in one counter beside the stripes, which the next recording would set to zero
+    /// before the last one has read it. Model: loom_tests::recorder::a_recording_counts_its_own_losses.
+    lost: u64,
 }
 
-const STRIPES: usize = 8;
+// Under loom one, as a thread's stripe follows from an address.
+const STRIPES: usize = if cfg!(pool_loom) { 1 } else { 8 };
 /// 32 KiB, a few tens of microseconds to format.
-const CHUNK_SIZES: usize = 4096;
+const CHUNK_SIZES: usize = if cfg!(pool_loom) { 2 } else { 4096 };
 /// 2 MiB may wait for the writer.
 const CHUNKS_WAITING_MAX: usize = 64;
 
 impl Recorder {
     pub(crate) fn new() -> Recorder {
-        Recorder {
-            records: AtomicBool::new(false),
-            stripes: std::array::from_fn(|_| Padded(Mutex::new(None))),
-            lost: AtomicU64::new(0),
-        }
+        Recorder { records: AtomicBool::new(false), stripes: std::array::from_fn(|_| Padded(Mutex::new(None))) }
     }
 
     pub(crate) fn records(&self) -> bool {
-        // Relaxed: the stripe's lock orders the rest.
+        // Relaxed: that a thread sees it in time is the stamp's part (model: loom_tests::recorder::
+        // who_sees_the_stamp_is_recorded), and what else there is lies behind the stripe's lock.
         self.records.load(Ordering::Relaxed)
+    }
+
+    /// Claims the pool for a recording; `false` if it is being recorded.
+    pub(crate) fn open(&self) -> bool {
+        // Relaxed: one exchange wins, and no memory hangs on it. Model: loom_tests::recorder::
+        // a_recording_counts_its_own_losses.
+        !self.records.swap(true, Ordering::Relaxed)
+    }
+
+    /// The pool may be recorded again.
+    pub(crate) fn close(&self) {
+        // Relaxed: the stripes were emptied under their locks. Model: as for `open`.
+        self.records.store(false, Ordering::Relaxed);
     }
 
     /// Notes a use of `size` bytes; `place` tells threads apart.
@@ -60,31 +73,30 @@ impl Recorder {
         stripe.sizes.push(size);
         if stripe.sizes.len() == CHUNK_SIZES {
             let chunk = mem::replace(&mut stripe.sizes, Vec::with_capacity(CHUNK_SIZES));
-            self.count_lost(stripe.full.try_send(chunk).is_err(), CHUNK_SIZES);
-        }
-    }
-
-    fn count_lost(&self, lost: bool, sizes: usize) {
-        if lost {
-            self.lost.fetch_add(sizes as u64, Ordering::Relaxed);
+            if stripe.full.try_send(chunk).is_err() {
+                stripe.lost += CHUNK_SIZES as u64;
+            }
         }
     }
 
     fn start(&self, full: &SyncSender<Vec<usize>>) {
-        self.lost.store(0, Ordering::Relaxed);
         for stripe in &self.stripes {
-            *lock(stripe) = Some(Stripe { sizes: Vec::new(), full: full.clone() });
+            *lock(stripe) = Some(Stripe { sizes: Vec::new(), full: full.clone(), lost: 0 });
         }
     }
 
-    fn stop(&self) {
+    /// Hands over what is noted, and lets go of the writer; returns how many uses were lost.
+    pub(crate) fn stop(&self) -> u64 {
+        let mut lost = 0;
         for stripe in &self.stripes {
+            // Not sent under the lock, as this waits where a use must not.
             let stripe = lock(stripe).take();
-            if let Some(Stripe { sizes, full }) = stripe {
-                let count = sizes.len();
-                self.count_lost(full.send(sizes).is_err(), count);
+            if let Some(stripe) = stripe {
+                let rest = stripe.sizes.len() as u64;
+                lost += stripe.lost + if stripe.full.send(stripe.sizes).is_ok() { 0 } else { rest };
             }
         }
+        lost
     }
 }
 
@@ -122,7 +134,7 @@ impl Pool {
     /// ```
     pub fn record<W: Write + Send + 'static>(&self, writer: W) -> io::Result<Recording> {
         let recorder = Arc::clone(self.recorder());
-        if recorder.records.swap(true, Ordering::Relaxed) {
+        if !recorder.open() {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the pool is being recorded already"));
         }
         let (full, chunks) = sync_channel(CHUNKS_WAITING_MAX);
@@ -130,13 +142,19 @@ impl Pool {
         let thread = match thread::Builder::new().name("bytebufferpool-recorder".to_owned()).spawn(body) {
             Ok(thread) => thread,
             Err(error) => {
-                recorder.records.store(false, Ordering::Relaxed);
+                recorder.close();
                 return Err(error);
             }
         };
-        recorder.start(&full);
-        self.renew_stamp();
+        self.start_recording(&recorder, &full);
         Ok(Recording { recorder, thread: Some(thread) })
+    }
+
+    /// From now on uses go to `full`; `recorder`, the pool's own, is open.
+    pub(crate) fn start_recording(&self, recorder: &Recorder, full: &SyncSender<Vec<usize>>) {
+        recorder.start(full);
+        // Last: who sees the new stamp notes what it does. Model: loom_tests::recorder::who_sees_the_stamp_is_recorded.
+        self.renew_stamp();
     }
 }
 
@@ -178,16 +196,15 @@ impl Recording {
     ///
     /// The writer's first error, with which the recording ended early; or that it panicked.
     pub fn finish(mut self) -> io::Result<Recorded> {
-        let written = self.end()?;
-        Ok(Recorded { written, lost: self.recorder.lost.load(Ordering::Relaxed) })
+        self.end()
     }
 
-    fn end(&mut self) -> io::Result<u64> {
-        let Some(thread) = self.thread.take() else { return Ok(0) };
-        self.recorder.stop();
+    fn end(&mut self) -> io::Result<Recorded> {
+        let Some(thread) = self.thread.take() else { return Ok(Recorded { written: 0, lost: 0 }) };
+        let lost = self.recorder.stop();
         let written = thread.join().unwrap_or_else(|_| Err(io::Error::other("the writer of a recording panicked")));
-        self.recorder.records.store(false, Ordering::Relaxed);
-        written
+        self.recorder.close();
+        Ok(Recorded { written: written?, lost })
     }
 }
 

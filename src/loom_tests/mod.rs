@@ -23,6 +23,8 @@ mod hand_over;
 #[cfg(test)]
 mod large;
 #[cfg(test)]
+mod recorder;
+#[cfg(test)]
 mod stamp;
 #[cfg(test)]
 mod thread_end;
