@@ -281,12 +281,13 @@ fn readme_part(store: &Store) -> std::result::Result<String, Box<dyn Error>> {
         ]);
     }
     let mut out = format!(
-        "\nThe fastest round of each contender; *here* is a plain `get()`, from thread to thread `get_with_capacity(n)`.\n{}, {} hardware threads, {}, {} allocator, {}. All of it again: `{}`.\n\n{}",
+        "\nThe fastest round of each contender; *here* is a plain `get()`, from thread to thread `get_with_capacity(n)`.\n{}, {} hardware threads, {}, {} allocator, {}, load average {} when it began.\nAll of it again: `{}`.\n\n{}",
         first.cpu,
         first.threads,
         first.system,
         first.allocator(),
         first.date,
+        first.load,
         first.command,
         table::markdown(&cells)
     );
