@@ -44,7 +44,7 @@ fn run(effort: Effort) -> std::result::Result<(String, String), String> {
     if Path::new(DEBIAN_PATH).join("src/github.com/valyala/bytebufferpool").exists() {
         test.env("GO111MODULE", "off").env("GOPATH", DEBIAN_PATH);
     }
-    Ok((format!("{version}'s bytebufferpool"), output(&mut test)?))
+    Ok((version, output(&mut test)?))
 }
 
 fn output(command: &mut Command) -> std::result::Result<String, String> {

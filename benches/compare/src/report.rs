@@ -133,11 +133,6 @@ fn versions() -> String {
 
 // ---- Who is ahead.
 
-/// The crate's fastest way in a row.
-fn best_of_ours(line: &Line) -> Option<&Result> {
-    fastest(line, |result| result.role == Role::Ours)
-}
-
 fn fastest(line: &Line, wanted: impl Fn(&Result) -> bool) -> Option<&Result> {
     line.results.iter().filter(|result| wanted(result)).min_by(|a, b| a.min.total_cmp(&b.min))
 }
@@ -150,10 +145,8 @@ fn is_kept_by_hand(result: &Result) -> bool {
 fn always_ahead(measured: &[&Measured]) -> String {
     let mut out = String::new();
     for name in [Reused::NAME, Scratch::NAME] {
-        let mut ratios: Vec<f64> = lines(measured)
-            .flatten()
-            .filter_map(|line| Some(best_of_ours(line)?.min / line.result(name)?.min))
-            .collect();
+        let mut ratios: Vec<f64> =
+            lines(measured).flatten().filter_map(|line| Some(line.ours()?.min / line.result(name)?.min)).collect();
         ratios.sort_by(f64::total_cmp);
         let ahead = ratios.iter().filter(|ratio| **ratio > 1.0).count();
         if let (Some(middle), all) = (ratios.get(ratios.len() / 2), ratios.len()) {
@@ -175,7 +168,7 @@ fn ahead(measured: &[&Measured]) -> String {
     for Measured { group, lines, .. } in measured {
         for line in lines {
             let others = fastest(line, |result| result.role != Role::Ours && !is_kept_by_hand(result));
-            let (Some(ours), Some(other)) = (best_of_ours(line), others) else { continue };
+            let (Some(ours), Some(other)) = (line.ours(), others) else { continue };
             if ours.min > AHEAD * other.min {
                 cells.push(vec![
                     format!("[{group}]({group}.md): {}", line.name),
@@ -207,9 +200,9 @@ fn figure(result: &Result, line: &Line) -> String {
 
 /// Rows that stand for their group.
 const SHOWN: [(&str, &str, &str); 12] = [
-    ("get + drop, 1 KiB", "pair", "in place, 1 KiB"),
-    ("get + drop, 32 KiB", "pair", "in place, 32 KiB"),
-    ("get + drop, 256 KiB", "pair", "in place, 256 KiB"),
+    ("get + drop in place, 1 KiB", "pair", "in place, 1 KiB"),
+    ("get + drop in place, 32 KiB", "pair", "in place, 32 KiB"),
+    ("get + drop in place, 256 KiB", "pair", "in place, 256 KiB"),
     ("log line in 10 pieces", "append", "log line, 10 x 21 B"),
     ("one write of 200 B", "append", "one write of 200 B"),
     ("heavy tail, 1 in flight", "mix", "heavy tail, 1 in flight"),
@@ -242,7 +235,7 @@ fn other_allocators(store: &Store) -> String {
             let line = store.line(allocator, group, row);
             let show = |result: Option<&Result>| result.map_or("-".to_owned(), |result| table::time(result.min));
             cell.push(line.map_or("-".to_owned(), |line| {
-                format!("{} / {} / {}", show(best_of_ours(line)), show(line.best_peer()), show(new_vec(line)))
+                format!("{} / {} / {}", show(line.ours()), show(line.best_peer()), show(new_vec(line)))
             }));
         }
         cells.push(cell);
@@ -269,7 +262,7 @@ fn readme_part(store: &Store) -> std::result::Result<String, Box<dyn Error>> {
     let mut cells = vec![table::row(["time per use", "here", "best other pool", "", "new `Vec`", "reused `Vec`"])];
     for (label, group, row) in SHOWN {
         let line = store.line(SYSTEM, group, row).ok_or(format!("{group}: {row} was not measured"))?;
-        let ours = best_of_ours(line).ok_or("the crate takes part in every row")?;
+        let ours = line.ours().ok_or("the crate takes part in every row")?;
         let with_idle = ["mix", "outlier"].contains(&group);
         let show = |result: Option<&Result>| match result {
             Some(result) if with_idle && result.role != Role::Control => figure(result, line),
@@ -288,12 +281,13 @@ fn readme_part(store: &Store) -> std::result::Result<String, Box<dyn Error>> {
         ]);
     }
     let mut out = format!(
-        "\nThe fastest round of each contender; {}, {} hardware threads, {}, {} allocator, {}.\nAll of it again: `{}`.\n\n{}",
+        "\nThe fastest round of each contender; *here* is a plain `get()`, from thread to thread `get_with_capacity(n)`.\n{}, {} hardware threads, {}, {} allocator, {}, load average {} when it began.\nAll of it again: `{}`.\n\n{}",
         first.cpu,
         first.threads,
         first.system,
         first.allocator(),
         first.date,
+        first.load,
         first.command,
         table::markdown(&cells)
     );

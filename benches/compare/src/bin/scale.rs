@@ -93,7 +93,8 @@ const THREADS: &str = "Log lines of ten pieces, the uses shared out among the th
   path. All together the threads take the time of one divided by the processors that they have, and beyond one thread per
   processor nothing more is won or lost.
 - **Structures** grow by one shard per thread that uses the pool at the same time, and by a pointer for it. A thread that ends
-  leaves its shard for the next one: what counts is how many ever lived at once.
+  leaves its shard for the next one: what counts is how many ever lived at once. (Here one more than the row says: the thread
+  that taught the pool has a shard too.)
 - **Idle memory** grows by what each thread's work needs at once, here one buffer, and is never more than
   `thread_cache_bytes_max` per thread, nor half the budget for all threads' caches together. When the threads end, it
   lies in the shared part, until it is used or trimmed.
@@ -103,9 +104,10 @@ const THREADS: &str = "Log lines of ten pieces, the uses shared out among the th
 
 const POOLS: &str = "One thread uses the pools in turn, a log line each time.
 
-- **Time per use** is the same for up to 16 pools, the places of a thread's memo of where its shards are. With more, those that
-  share a place are looked up anew at each use: once more two loads and some stores, whatever their number. What is added
-  beyond that is the processor's cache: each pool has its own counters and buffers.
+- **Time per use** is the same for up to 16 pools, the places of a thread's memo of where its shards are. With more, the pools
+  that share a place drive each other out of it: a get and a drop each take the longer way through the pool's table, once a
+  use, whatever the number of pools. What is added beyond that is the processor's cache: each pool has its own counters and
+  buffers.
 - **Structures** grow by the same for each pool: its shared part, and a shard for the thread.
 - **Idle memory** is the sum of what each pool keeps. Each has its own budget, unless a `Registry` sets one for all.
 ";
