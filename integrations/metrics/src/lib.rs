@@ -19,6 +19,12 @@ use metrics_exporter_prometheus::PrometheusHandle;
 mod cookbook {
     #[doc = include_str!("../../../docs/cookbook/metrics.md")]
     struct Metrics;
+
+    #[doc = include_str!("../../../docs/cookbook/registry.md")]
+    struct Registry;
+
+    #[doc = include_str!("../../../docs/cookbook/trimmer.md")]
+    struct Trimmer;
 }
 
 /// What Prometheus wants to be told of the page.
