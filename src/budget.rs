@@ -50,6 +50,8 @@ impl Budget {
         }
         let granted = self.parent.as_ref().is_none_or(|parent| parent.charge(bytes));
         if !granted {
+            // What the parent refuses must not stay here. Relaxed: as in `release`. Model: loom_tests::budget::
+            // what_a_common_budget_refuses_is_given_back.
             self.charged.fetch_sub(bytes, Ordering::Relaxed);
         }
         granted
@@ -76,6 +78,7 @@ impl Budget {
         }
         let granted = self.parent.as_ref().is_none_or(|parent| parent.lease_charged(bytes));
         if !granted {
+            // As in `charge`.
             self.leased.fetch_sub(bytes, Ordering::Relaxed);
         }
         granted
@@ -112,6 +115,8 @@ impl Budget {
 impl Drop for Budget {
     fn drop(&mut self) {
         if let Some(parent) = self.parent.take() {
+            // Relaxed: nobody else has this budget any more. Model: loom_tests::budget::
+            // a_budget_that_ends_gives_its_share_back.
             parent.unlease(self.leased.load(Ordering::Relaxed));
             parent.release(self.charged.load(Ordering::Relaxed));
         }

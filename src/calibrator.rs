@@ -78,7 +78,8 @@ impl Calibrator {
         for merged in &self.merged {
             // Before the counters are read: calls merged after this may be counted twice, never missed, and a count
             // that is too high only makes somebody look.
-            // A swap, as a store would cut off what others released; orderings and model: see `add`.
+            // A swap, as a store would cut off what others released. Acquire: see `add`; models: loom_tests::calibration::
+            // calls_beside_a_window_wait_for_the_next, three_threads_miss_no_window. That it releases is for symmetry alone.
             merged.swap(0, Ordering::AcqRel);
         }
         let mut window = Window::default();
@@ -98,11 +99,14 @@ impl Calibrator {
         self.calibrations.load(Ordering::Relaxed)
     }
 
-    /// What was merged is more than what is there: calls that the last calibration had taken already.
+    /// What was merged of a class is more than what is there: calls that the last calibration had taken already. The other
+    /// classes are corrected with it, while their threads count on.
     fn correct<'a>(&self, books: impl Iterator<Item = &'a Books> + Clone) {
         for (class, merged) in self.merged.iter().enumerate() {
-            // First to zero, then what is there: calls merged in between are counted twice, never missed. Orderings and
-            // model: see `add`.
+            // First to zero, then what is there: calls merged in between are counted twice, never missed. Acquire, so that
+            // what the swap takes away is read below. Model: loom_tests::calibration::a_correction_misses_no_call. That
+            // both also release, and the second acquires, is for symmetry alone: no model needs it, as a
+            // read-modify-write passes on what others released.
             merged.swap(0, Ordering::AcqRel);
             merged.fetch_add(window_calls(books.clone(), class), Ordering::AcqRel);
         }
