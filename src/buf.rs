@@ -19,6 +19,7 @@ use bytes::Bytes;
 
 use crate::Pool;
 use crate::class::MAX_CLASS_SIZE;
+use crate::storage::Bare;
 use crate::usage::Mark;
 
 /// A byte buffer on loan from a [`Pool`]; its end returns the buffer.
@@ -244,8 +245,13 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
     /// ```
     #[inline]
     pub fn extend_from_slice(&mut self, bytes: &[u8]) {
-        self.reserve(bytes.len());
-        self.vec.extend_from_slice(bytes);
+        // Not `reserve` and then the rest: behind a growth the compiler no longer knows that there is room, and `Vec`'s own
+        // way to make some wants the address of the `Vec`.
+        if bytes.len() > self.vec.capacity() - self.vec.len() {
+            self.grow(|pool, vec| pool.grow_and_extend(vec, bytes), bytes.len());
+        } else {
+            self.vec.extend_from_slice(bytes);
+        }
     }
 
     /// Appends a copy of the range `src` of the contents.
@@ -279,8 +285,7 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
     /// ```
     #[inline]
     pub fn push(&mut self, byte: u8) {
-        self.reserve(1);
-        self.vec.push(byte);
+        self.extend_from_slice(&[byte]);
     }
 
     /// Appends text.
@@ -332,7 +337,21 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
     #[inline]
     pub fn reserve(&mut self, additional: usize) {
         if additional > self.vec.capacity() - self.vec.len() {
-            self.pool.as_ref().grow(&mut self.vec, additional);
+            self.grow(|pool, vec| pool.grow(vec, additional), additional);
+        }
+    }
+
+    /// Grows by `grow`, which says whether `isize::MAX` bytes are enough.
+    ///
+    /// On a `Vec` of its own, so that nothing has the guard's address: a guard that is not lent out lies in registers, and
+    /// is moved and dropped without a store that a wider load would then wait for.
+    #[inline]
+    fn grow(&mut self, grow: impl FnOnce(&Pool, &mut Vec<u8>) -> bool, additional: usize) {
+        let mut vec = mem::take(&mut *self.vec);
+        let is_enough = grow(self.pool.as_ref(), &mut vec);
+        *self.vec = vec;
+        if !is_enough {
+            capacity_overflow(self.vec.len(), additional);
         }
     }
 
@@ -541,8 +560,18 @@ impl<P: AsRef<Pool>> Drop for PooledBuf<P> {
     fn drop(&mut self) {
         #[cfg(feature = "leak-trace")]
         self.pool.as_ref().end_trace(self.trace);
-        self.pool.as_ref().finish(&mut self.vec, self.mark);
+        let vec = mem::take(&mut *self.vec);
+        let len = vec.len();
+        self.pool.as_ref().finish(Bare::of(vec), len, self.mark);
     }
+}
+
+/// Panics as a `Vec` does.
+#[cold]
+#[inline(never)]
+#[track_caller]
+fn capacity_overflow(len: usize, additional: usize) -> ! {
+    panic!("capacity overflow: {additional} bytes after {len} are more than isize::MAX")
 }
 
 /// What `Vec::extend_from_within` checks, before anything is reserved.

@@ -49,7 +49,6 @@ mod cold;
 
 use std::collections::TryReserveError;
 use std::fmt;
-use std::mem;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 
@@ -572,15 +571,32 @@ impl Pool {
         self.op().get(capacity)
     }
 
+    /// Makes room for `additional` bytes; `false`, with nothing changed, if that would be more than `isize::MAX`.
     #[inline(never)]
-    pub(crate) fn grow(&self, vec: &mut Vec<u8>, additional: usize) {
-        if self.try_grow(vec, additional).is_err() {
-            // Fails again, the way a `Vec` does.
-            #[cfg(feature = "zeroize")]
-            crate::wipe::fail_to_reserve(vec, additional);
-            #[cfg(not(feature = "zeroize"))]
-            vec.reserve(additional);
+    pub(crate) fn grow(&self, vec: &mut Vec<u8>, additional: usize) -> bool {
+        if self.try_grow(vec, additional).is_ok() {
+            return true;
         }
+        if vec.len().checked_add(additional).is_none_or(|len| len > isize::MAX as usize) {
+            return false;
+        }
+        // Fails again, the way a `Vec` does.
+        #[cfg(feature = "zeroize")]
+        crate::wipe::fail_to_reserve(vec, additional);
+        #[cfg(not(feature = "zeroize"))]
+        {
+            vec.reserve(additional);
+            true
+        }
+    }
+
+    #[inline(never)]
+    pub(crate) fn grow_and_extend(&self, vec: &mut Vec<u8>, bytes: &[u8]) -> bool {
+        let is_enough = self.grow(vec, bytes.len());
+        if is_enough {
+            vec.extend_from_slice(bytes);
+        }
+        is_enough
     }
 
     #[inline]
@@ -588,25 +604,24 @@ impl Pool {
         self.op().grow(vec, additional)
     }
 
-    /// A guard ended: takes its buffer.
+    /// A guard ended, with `len` bytes in its buffer: takes that.
     #[inline]
-    pub(crate) fn finish(&self, vec: &mut Vec<u8>, mark: Mark) {
-        let mut vec = mem::take(vec);
-        let len = vec.len();
+    pub(crate) fn finish(&self, bare: Bare, len: usize, mark: Mark) {
         let Some(local) = self.anchor.local(self.anchor.stamp()) else {
-            return self.finish_slow(Bare::of(vec), len, mark);
+            return self.finish_slow(bare, len, mark);
         };
         let usage = mark.finish(len);
         if let Some(class) = usage.class() {
             if local.books.count(class, usage.asked) {
-                return self.merge_and_keep(Bare::of(vec), len, mark);
+                return self.merge_and_keep(bare, len, mark);
             }
         } else if usage.peak == 0 {
             local.books.count_silent();
         } else {
             // More than the largest class; or a use that has ended already.
-            return self.finish_slow(Bare::of(vec), len, mark);
+            return self.finish_slow(bare, len, mark);
         }
+        let mut vec = bare.into_vec();
         scrub(&mut vec, usage.written(len));
         if !local.push(&mut vec) {
             self.keep(local, Bare::of(vec));
