@@ -19,18 +19,6 @@
 //! up to some hundred bytes for every 15 buffers in its shared part; a thread that has used pools keeps 256 bytes of
 //! thread-local memory, however many they are.
 //!
-//! # Features
-//!
-//! None is on by default. `.ci/feature-cost` counts instructions: `tracing`, `metrics` and `serde` add none to a use.
-//!
-//! | feature | adds | costs |
-//! |---|---|---|
-//! | `zeroize` | every buffer is wiped as it returns, kept or freed, all of its capacity | writing all of it, each time; it also commits pages that were never used |
-//! | `tracing` | a calibration is an event, level debug, target `bytebufferpool` | nothing on the hot path |
-//! | `metrics` | [`metrics`](https://docs.rs/metrics) figures of a pool, when `metrics::publish` is called | nothing on the hot path |
-//! | `serde` | [`Stats`] is `Serialize`; [`Builder`] is `Serialize` and `Deserialize` | nothing on the hot path |
-//! | `leak-trace` | `Pool::outstanding_report`: where guards were made that have not ended | 30 to 60 instructions a use; for one use in 128 a lock and an entry in a table |
-//!
 //! # Where to look next
 //!
 //! [`Pool`] for everything a pool does, [`Builder`] for what can be set, [`PooledBuf`] for what can be done with a

@@ -21,7 +21,21 @@ use crate::sync::{Mutex, const_unless_loom, lock};
 
 /// Named pools, each with its own configuration, and one byte budget over all of them if asked.
 ///
-/// Looking a pool up takes a lock and a search: do it once, at start-up or per connection, and keep the `Arc`.
+/// For programs with several populations of buffers: a pool learns one of them well, and several in one pool teach each
+/// other wrong sizes. Two or three pools that the code knows can as well be plain statics; a registry is for names from a
+/// configuration, for a common budget, and for trimming and showing all of them at once.
+///
+/// **The common budget** bounds what lies idle in all pools together, thread caches included, at any instant. Buffers
+/// in use are not counted, and a budget never makes a `get` fail: what it refuses is freed as it comes back, and counted
+/// in [`Dropped::over_budget`](crate::Dropped::over_budget) of the pool that was refused. It is first come, first served.
+/// No pool has a share of its own, and nobody's idle buffers are freed for somebody else's: bound a greedy pool by
+/// its own [`Builder::retained_bytes_max`], and call [`Registry::trim`] now and then.
+///
+/// **A name that nobody created** is an error, [`UnknownPool`], and not a pool with a default configuration.
+///
+/// **Cost.** Looking a pool up takes a lock and a search: do it once, at start-up or per connection, and keep the `Arc`. A
+/// use of the pool costs what it does without a registry; with a budget the cold path, where a pool charges its own,
+/// charges the common one too. Which pool gets what a nearly full budget has left is unspecified.
 ///
 /// # Examples
 ///
@@ -83,11 +97,14 @@ impl Registry {
         self.budget_bytes
     }
 
-    /// The pool of that name, made with `builder` if there is none yet. A pool that is there keeps its configuration.
+    /// The pool of that name, made with `builder` if there is none yet.
+    ///
+    /// A pool that is there keeps its configuration, and `builder` is not looked at. Of several threads that ask for a new
+    /// name at once one makes the pool, and all get it.
     ///
     /// # Errors
     ///
-    /// When there is none and `builder` has a bad value; see [`Builder::try_build`].
+    /// When there is none and `builder` has a bad value; see [`Builder::try_build`]. No pool is made then.
     pub fn get_or_create(&self, name: &str, builder: Builder) -> Result<Arc<Pool>, BuildError> {
         let mut state = lock(&self.state);
         if let Some(pool) = state.pools.get(name) {
@@ -112,7 +129,9 @@ impl Registry {
         lock(&self.state).pools.get(name).map(Arc::clone).ok_or_else(|| UnknownPool::new(name))
     }
 
-    /// Takes a pool out of the registry. It lives on, within the common budget, until the last `Arc` of it is gone.
+    /// Takes a pool out of the registry. It lives on, within the common budget, until the last `Arc` of it is gone, those in
+    /// its owned guards and frozen buffers included; then what it held is free for the others. Its name may be used again
+    /// at once.
     ///
     /// # Errors
     ///
@@ -133,7 +152,7 @@ impl Registry {
         lock(&self.state).pools.iter().map(|(name, pool)| (name.clone(), Arc::clone(pool))).collect()
     }
 
-    /// The books of one pool.
+    /// The books of one pool; [`Pool::stats`].
     ///
     /// # Errors
     ///

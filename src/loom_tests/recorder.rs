@@ -29,8 +29,6 @@ fn received(chunks: &Receiver<Vec<usize>>) -> Vec<usize> {
 fn who_sees_the_stamp_is_recorded() {
     check(Some(3), || {
         let pool = Arc::new(builder().build());
-        // Made here: the box it lies in is not one that loom sees.
-        pool.recorder();
         drop(pool.get_with_capacity(190));
         let (full, chunks) = sync_channel(CHUNKS);
         let starter = {

@@ -13,8 +13,6 @@
 use std::collections::TryReserveError;
 use std::sync::Arc;
 
-use once_cell::race::OnceBox;
-
 use super::Pool;
 use crate::announce::{Calibration, announce};
 use crate::books::{Books, Counter, Reason};
@@ -31,6 +29,7 @@ use crate::stats::{ClassStats, Dropped, Stats};
 use crate::storage::{
     BATCH_SLOTS, Batch, LargePut, Local, SMALL_CLASSES, Shard, Shards, Shared, Tenant, shrink, slots_max,
 };
+use crate::sync::OnceBox;
 use crate::usage::Use;
 
 /// What the threads of a pool share.

@@ -33,17 +33,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     thread::sleep(Duration::from_millis(200));
     let report = POOL.outstanding_report();
     print!("{report}");
-    let lost = (REQUESTS / 4 + REQUESTS / 40) as u64;
-    println!("in truth {} from lose_often, {} from lose_now_and_then, {} kept", REQUESTS / 4, REQUESTS / 40, cache.len());
+    let (often, seldom) = (REQUESTS / 4, REQUESTS / 40);
+    println!("in truth {often} from lose_often, {seldom} from lose_now_and_then, {} kept", cache.len());
 
-    if report.outstanding != lost + cache.len() as u64 {
-        return Err(format!("{lost} buffers are lost and {} kept", cache.len()).into());
+    if report.outstanding != (often + seldom + cache.len()) as u64 {
+        return Err(format!("{} buffers are lost and {} kept", often + seldom, cache.len()).into());
     }
     // One in eight at random: of 5000 and 500 the order is not left to chance.
     let worst = report.sites.first().ok_or("no place is reported")?;
     let about = worst.traced * u64::from(report.sample_every);
     if !(4_000..6_000).contains(&about) || report.sites.len() < 2 || worst.traced < 4 * report.sites[1].traced {
-        return Err(format!("lose_often stands first, with about {}", REQUESTS / 4).into());
+        return Err(format!("lose_often stands first, with about {often}").into());
     }
     if worst.location.file() != file!() || worst.oldest < Duration::from_millis(200) {
         return Err("its place is in this file, and its first buffer has been out since the beginning".into());
