@@ -257,6 +257,9 @@ impl Builder {
     /// The budget: how many bytes may lie idle in the pool, thread caches included, at any instant. Default 64 MiB; 0
     /// keeps nothing.
     ///
+    /// What threads hold for themselves takes at most half of it. So a pool of 32 MiB buffers wants more than the default:
+    /// with it such a buffer goes through the shared part, 0.2 µs a use instead of 20 ns.
+    ///
     /// # Examples
     ///
     /// ```

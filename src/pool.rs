@@ -44,7 +44,8 @@
 //! - The class kept in the guard, to spare its search: `as_vec_mut` may change the capacity, so it must be checked, which
 //!   is the search.
 //! - Another thread's large slot before the depot, so that a consumer's plain store and its producer's one exchange do for a
-//!   hand-over of large buffers: between 0.94 and 1.05 of the time without, which is noise.
+//!   hand-over of large buffers: 0.62 to 1.09 of the time that a `Mutex<Vec<Vec<u8>>>` took in the same run, and 0.57 to 1.09
+//!   without.
 //! - A large slot without a locked instruction: what lies there could then be taken by its thread alone, and a sleeping
 //!   thread would strand it.
 //! - A tag in a large slot's pointer that says "not used since the last trim": nothing promises that a buffer's address is
