@@ -10,7 +10,8 @@ use crate::{Report, bytes, choice};
 
 pub(crate) fn page(report: &Report<'_>) -> String {
     let mut html = String::new();
-    let name = escape(&report.name);
+    // Where it lies is of no interest to whoever is shown the page.
+    let name = escape(report.name.rsplit('/').next().unwrap_or(&report.name));
     let usage = report.options.usage;
     let _ = write!(
         html,
@@ -181,10 +182,9 @@ fn histogram(report: &Report<'_>) -> String {
             BOTTOM - TOP
         );
     }
-    for share in [0.0, 0.25, 0.5, 0.75, 1.0] {
-        let count = most * share;
-        let percent = count / report.lengths.len() as f64 * 100.0;
-        y_line(&mut out, y.at(count), &format!("{percent:.0} %"));
+    let one_percent = report.lengths.len() as f64 / 100.0;
+    for percent in percent_ticks(most / one_percent) {
+        y_line(&mut out, y.at(f64::from(percent) * one_percent), &format!("{percent} %"));
     }
     for (class, &count) in counts.iter().enumerate().take(to + 1).skip(from) {
         let x = left_of(class);
@@ -235,7 +235,7 @@ fn learned(report: &Report<'_>) -> String {
     let (least, most) = (sizes().min().unwrap_or(64) as f64, sizes().max().unwrap_or(64) as f64);
     let y = Axis { from: least / 1.6, to: most * 1.6, start: BOTTOM, end: TOP, log: true };
     let x = Axis { from: 0.0, to: report.lengths.len() as f64, start: LEFT, end: RIGHT, log: false };
-    let mut out = svg(290.0, "Learned sizes over time");
+    let mut out = svg(298.0, "Learned sizes over time");
     for size in byte_ticks(y.from, y.to, 9) {
         y_line(&mut out, y.at(size), &bytes(size as usize));
     }
@@ -243,7 +243,8 @@ fn learned(report: &Report<'_>) -> String {
         let message = report.lengths.len() * tick / 4;
         x_label(&mut out, x.at(message as f64), BOTTOM + 22.0, &grouped(message));
     }
-    let _ = write!(out, "<text class=\"tick\" x=\"{LEFT}\" y=\"{:.1}\">message</text>", BOTTOM + 38.0);
+    let _ =
+        write!(out, "<text class=\"tick\" x=\"{RIGHT}\" y=\"{:.1}\" text-anchor=\"end\">message</text>", BOTTOM + 42.0);
     for (outcome, style) in [(&report.default, "dotted"), (&report.outcome, "solid")] {
         for (class, pick) in [("ceiling", 1), ("default", 0)] {
             let path = steps(outcome, |one| [one.default_size, one.max_size][pick] as f64, x, y);
@@ -311,6 +312,12 @@ fn scatter(report: &Report<'_>) -> String {
 fn padded(values: impl Iterator<Item = f64>, start: f64, end: f64) -> Axis {
     let (least, most) = values.fold((f64::MAX, 0.0), |(least, most), value| (value.min(least), value.max(most)));
     Axis { from: least / 1.25, to: most * 1.25, start, end, log: true }
+}
+
+/// From 0 up to `most`, a round number apart.
+fn percent_ticks(most: f64) -> impl Iterator<Item = u32> {
+    let step = [1, 2, 5, 10].into_iter().find(|step| most / f64::from(*step) < 6.0).unwrap_or(20);
+    (0..=most as u32).step_by(step as usize)
 }
 
 /// 1, 2 and 5 times powers of ten.
@@ -512,6 +519,11 @@ mod tests {
     fn ticks_are_round_and_few() {
         assert_eq!(byte_ticks(100.0, 5000.0, 9), [128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0]);
         assert!(byte_ticks(1.0, 1e9, 6).len() <= 6);
+        for (most, ticks) in
+            [(0.4, &[0][..]), (4.2, &[0, 1, 2, 3, 4]), (30.1, &[0, 10, 20, 30]), (68.0, &[0, 20, 40, 60])]
+        {
+            assert_eq!(percent_ticks(most).collect::<Vec<_>>(), ticks);
+        }
         assert_eq!(decimal_ticks(0.04, 3.0), [0.05, 0.1, 0.2, 0.5, 1.0, 2.0]);
         assert_eq!(grouped(1_234_567), "1\u{202f}234\u{202f}567");
     }
