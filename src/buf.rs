@@ -245,10 +245,9 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
     /// ```
     #[inline]
     pub fn extend_from_slice(&mut self, bytes: &[u8]) {
-        // Not `reserve` and then the rest: behind a growth the compiler no longer knows that there is room, and `Vec`'s own
-        // way to make some wants the address of the `Vec`.
+        // Not `reserve` and then the rest: behind a growth the compiler no longer knows that there is room.
         if bytes.len() > self.vec.capacity() - self.vec.len() {
-            self.grow(|pool, vec| pool.grow_and_extend(vec, bytes), bytes.len());
+            self.grow_and_extend(bytes);
         } else {
             self.vec.extend_from_slice(bytes);
         }
@@ -337,20 +336,22 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
     #[inline]
     pub fn reserve(&mut self, additional: usize) {
         if additional > self.vec.capacity() - self.vec.len() {
-            self.grow(|pool, vec| pool.grow(vec, additional), additional);
+            self.grow(additional);
         }
     }
 
-    /// Grows by `grow`, which says whether `isize::MAX` bytes are enough.
-    ///
-    /// On a `Vec` of its own, so that nothing has the guard's address: a guard that is not lent out lies in registers, and
-    /// is moved and dropped without a store that a wider load would then wait for.
-    #[inline]
-    fn grow(&mut self, grow: impl FnOnce(&Pool, &mut Vec<u8>) -> bool, additional: usize) {
-        let mut vec = mem::take(&mut *self.vec);
-        let is_enough = grow(self.pool.as_ref(), &mut vec);
-        *self.vec = vec;
-        if !is_enough {
+    /// Out of line, with nothing but a call at the many places where a serializer appends: see `pool.rs`.
+    #[cold]
+    #[inline(never)]
+    fn grow_and_extend(&mut self, bytes: &[u8]) {
+        self.grow(bytes.len());
+        self.vec.extend_from_slice(bytes);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self, additional: usize) {
+        if !self.pool.as_ref().grow(&mut self.vec, additional) {
             capacity_overflow(self.vec.len(), additional);
         }
     }
