@@ -120,10 +120,10 @@ fn panel(root: &Area<'_>, line: &Line, (left, top): (i32, i32)) -> Plotted {
         root.draw(&Text::new("idle afterwards", (idle_start, top + 30), label(11)))?;
     }
     let mut results: Vec<&Result> = line.results.iter().collect();
-    results.sort_by(|a, b| a.min.total_cmp(&b.min));
+    results.sort_by(|a, b| a.time().total_cmp(&b.time()));
     // One contender that is a hundred times slower must not press all others to nothing: long bars are cut.
-    let cut = results.first().map_or(1.0, |fastest| fastest.min * 8.0);
-    let longest = results.iter().map(|result| result.min.min(cut)).fold(1e-9, f64::max);
+    let cut = results.first().map_or(1.0, |fastest| fastest.time() * 8.0);
+    let longest = results.iter().map(|result| result.time().min(cut)).fold(1e-9, f64::max);
     let most_idle = results.iter().map(|result| result.idle_bytes).max().unwrap_or(0).max(1);
     for (index, result) in results.iter().enumerate() {
         let y = top + 46 + index as i32 * BAR_HEIGHT;
@@ -131,8 +131,8 @@ fn panel(root: &Area<'_>, line: &Line, (left, top): (i32, i32)) -> Plotted {
         let name = if result.role == Role::Ours { bold(12) } else { label(12) };
         let name = name.pos(Pos::new(HPos::Right, VPos::Center));
         root.draw(&Text::new(result.name.clone(), (start - 8, y + 8), name))?;
-        let text = format!("{}{}", if result.min > cut { "... " } else { "" }, time(result.min));
-        bar(root, (start, y), f64::from(time_width) * result.min.min(cut) / longest, fill, text)?;
+        let text = format!("{}{}", if result.time() > cut { "... " } else { "" }, time(result.time()));
+        bar(root, (start, y), f64::from(time_width) * result.time().min(cut) / longest, fill, text)?;
         if line.shows_idle {
             let share = result.idle_bytes as f64 / most_idle as f64;
             bar(root, (idle_start, y), f64::from(IDLE_WIDTH - VALUE_WIDTH) * share, fill, bytes(result.idle_bytes))?;
@@ -157,7 +157,7 @@ const NAMES_WIDTH: i32 = 186;
 /// Time over size class, both in powers.
 fn plot_lines(lines: &[&Line], path: &Path) -> Plotted {
     let root = card(path, CHART)?;
-    let times = || lines.iter().flat_map(|line| &line.results).map(|result| result.min.max(0.3));
+    let times = || lines.iter().flat_map(|line| &line.results).map(|result| result.time().max(0.3));
     let (low, high) = (times().fold(f64::MAX, f64::min) * 0.8, times().fold(0.0, f64::max) * 1.3);
     root.draw(&Text::new("get + drop by size class: nanoseconds, in powers of ten", (16, 14), bold(15)))?;
     let mut chart = ChartBuilder::on(&root)
@@ -190,7 +190,7 @@ fn plot_lines(lines: &[&Line], path: &Path) -> Plotted {
             Role::Ours => OURS_COLOR.stroke_width(if name.contains(' ') { 2 } else { 4 }),
             _ => LINE_COLORS[index % LINE_COLORS.len()].stroke_width(1),
         };
-        let at = |(class, line): (usize, &&Line)| Some((class as f64, line.result(name)?.min.max(0.3)));
+        let at = |(class, line): (usize, &&Line)| Some((class as f64, line.result(name)?.time().max(0.3)));
         let points: Vec<(f64, f64)> = lines.iter().enumerate().filter_map(at).collect();
         if let Some(&last) = points.last() {
             let (x, y) = chart.backend_coord(&last);

@@ -47,7 +47,12 @@ pub fn group(measured: &Measured) -> String {
 fn group_page(measured: &Measured) -> String {
     let Measured { group, circumstances, lines } = measured;
     let mut out = format!("{MADE_BY}# {group}: {}\n\n{circumstances}\n", about(group));
-    out.push_str("Time per use: the fastest round, in brackets the median; after it idle bytes, where they matter. [What to know when reading](README.md#what-to-know-when-reading-the-pages).\n");
+    let is_by_median = lines.iter().flat_map(|line| &line.results).any(|result| result.by_median);
+    let counts = if is_by_median { " Several threads work together here: the median counts." } else { "" };
+    let _ = writeln!(
+        out,
+        "Time per use: the fastest round, in brackets the median; after it idle bytes, where they matter.{counts} [What to know when reading](README.md#what-to-know-when-reading-the-pages)."
+    );
     let _ = write!(out, "\n![{group}]({group}.svg)\n\n{}", table::group(lines));
     let summary = targets::summary([&lines[..]].into_iter());
     if !summary.is_empty() {
@@ -134,7 +139,7 @@ fn versions() -> String {
 // ---- Who is ahead.
 
 fn fastest(line: &Line, wanted: impl Fn(&Result) -> bool) -> Option<&Result> {
-    line.results.iter().filter(|result| wanted(result)).min_by(|a, b| a.min.total_cmp(&b.min))
+    line.results.iter().filter(|result| wanted(result)).min_by(|a, b| a.time().total_cmp(&b.time()))
 }
 
 /// A `Vec` that one keeps oneself: ahead almost everywhere on one thread, so a sentence says it and not a table.
@@ -145,8 +150,10 @@ fn is_kept_by_hand(result: &Result) -> bool {
 fn always_ahead(measured: &[&Measured]) -> String {
     let mut out = String::new();
     for name in [Reused::NAME, Scratch::NAME] {
-        let mut ratios: Vec<f64> =
-            lines(measured).flatten().filter_map(|line| Some(line.ours()?.min / line.result(name)?.min)).collect();
+        let mut ratios: Vec<f64> = lines(measured)
+            .flatten()
+            .filter_map(|line| Some(line.ours()?.time() / line.result(name)?.time()))
+            .collect();
         ratios.sort_by(f64::total_cmp);
         let ahead = ratios.iter().filter(|ratio| **ratio > 1.0).count();
         if let (Some(middle), all) = (ratios.get(ratios.len() / 2), ratios.len()) {
@@ -169,13 +176,13 @@ fn ahead(measured: &[&Measured]) -> String {
         for line in lines {
             let others = fastest(line, |result| result.role != Role::Ours && !is_kept_by_hand(result));
             let (Some(ours), Some(other)) = (line.ours(), others) else { continue };
-            if ours.min > AHEAD * other.min {
+            if ours.time() > AHEAD * other.time() {
                 cells.push(vec![
                     format!("[{group}]({group}.md): {}", line.name),
                     figure(ours, line),
                     figure(other, line),
                     format!("`{}`", other.name),
-                    format!("{:.2}x", ours.min / other.min),
+                    format!("{:.2}x", ours.time() / other.time()),
                 ]);
             }
         }
@@ -193,7 +200,7 @@ fn ahead(measured: &[&Measured]) -> String {
 
 fn figure(result: &Result, line: &Line) -> String {
     let idle = if line.shows_idle { format!(", {} idle", bytes(result.idle_bytes)) } else { String::new() };
-    format!("{}{idle}", table::time(result.min))
+    format!("{}{idle}", table::time(result.time()))
 }
 
 // ---- Other allocators.
@@ -233,7 +240,7 @@ fn other_allocators(store: &Store) -> String {
         let mut cell = vec![label.to_owned()];
         for allocator in &present {
             let line = store.line(allocator, group, row);
-            let show = |result: Option<&Result>| result.map_or("-".to_owned(), |result| table::time(result.min));
+            let show = |result: Option<&Result>| result.map_or("-".to_owned(), |result| table::time(result.time()));
             cell.push(line.map_or("-".to_owned(), |line| {
                 format!("{} / {} / {}", show(line.ours()), show(line.best_peer()), show(new_vec(line)))
             }));
@@ -266,7 +273,7 @@ fn readme_part(store: &Store) -> std::result::Result<String, Box<dyn Error>> {
         let with_idle = ["mix", "outlier"].contains(&group);
         let show = |result: Option<&Result>| match result {
             Some(result) if with_idle && result.role != Role::Control => figure(result, line),
-            Some(result) => table::time(result.min),
+            Some(result) => table::time(result.time()),
             None => String::new(),
         };
         let peer = line.best_peer();
@@ -281,7 +288,7 @@ fn readme_part(store: &Store) -> std::result::Result<String, Box<dyn Error>> {
         ]);
     }
     let mut out = format!(
-        "\nThe fastest round of each contender; *here* is a plain `get()`, from thread to thread `get_with_capacity(n)`.\n{}, {} hardware threads, {}, {} allocator, {}, load average {} when it began.\nAll of it again: `{}`.\n\n{}",
+        "\nThe fastest round of each contender, and with several threads the median of the rounds; *here* is a plain `get()`, from thread to thread `get_with_capacity(n)`.\n{}, {} hardware threads, {}, {} allocator, {}, load average {} when it began.\nAll of it again: `{}`.\n\n{}",
         first.cpu,
         first.threads,
         first.system,

@@ -1,5 +1,6 @@
 //! How a row is timed: the contenders take turns in rounds, so that a noisy moment hits all of them, and each one's
-//! fastest round counts. The median stands beside it, as a sign of how noisy the machine was.
+//! fastest round counts. The median stands beside it, as a sign of how noisy the machine was. Where several threads work
+//! together the median counts: a fastest round is then one in which the scheduler had them wait for each other least.
 
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,7 @@ pub struct Row {
     pub name: String,
     /// How many uses one iteration is.
     pub uses: u64,
+    pub by_median: bool,
     pub lanes: Vec<Lane>,
     /// The control that bounds this row.
     pub limit: Option<&'static str>,
@@ -73,7 +75,17 @@ pub struct Result {
     /// Nanoseconds per use.
     pub min: f64,
     pub median: f64,
+    /// Which of the two counts.
+    #[serde(default)]
+    pub by_median: bool,
     pub idle_bytes: usize,
+}
+
+impl Result {
+    /// What counts, in nanoseconds per use.
+    pub fn time(&self) -> f64 {
+        if self.by_median { self.median } else { self.min }
+    }
 }
 
 /// A line of a table, timed.
@@ -105,7 +117,7 @@ impl Line {
     }
 
     fn fastest(&self, role: Role) -> Option<&Result> {
-        self.results.iter().filter(|result| result.role == role).min_by(|a, b| a.min.total_cmp(&b.min))
+        self.results.iter().filter(|result| result.role == role).min_by(|a, b| a.time().total_cmp(&b.time()))
     }
 }
 
@@ -126,11 +138,24 @@ impl Effort {
 
 impl Row {
     pub fn new(name: impl Into<String>) -> Row {
-        Row { name: name.into(), uses: 1, lanes: Vec::new(), limit: None, shows_idle: false, checks: Vec::new() }
+        Row {
+            name: name.into(),
+            uses: 1,
+            by_median: false,
+            lanes: Vec::new(),
+            limit: None,
+            shows_idle: false,
+            checks: Vec::new(),
+        }
     }
 
     pub fn uses(mut self, uses: u64) -> Row {
         self.uses = uses;
+        self
+    }
+
+    pub fn by_median(mut self) -> Row {
+        self.by_median = true;
         self
     }
 
@@ -172,14 +197,17 @@ impl Row {
 
     pub fn time(mut self, effort: Effort) -> Line {
         let iterations: Vec<u64> = self.lanes.iter_mut().map(|lane| fitting(lane.body.as_mut(), effort)).collect();
-        let mut times = vec![Vec::with_capacity(effort.rounds); self.lanes.len()];
-        for _ in 0..effort.rounds {
+        // A median settles later than a minimum.
+        let rounds = if self.by_median { 2 * effort.rounds + 1 } else { effort.rounds };
+        let mut times = vec![Vec::with_capacity(rounds); self.lanes.len()];
+        for _ in 0..rounds {
             for (index, lane) in self.lanes.iter_mut().enumerate() {
                 let elapsed = lane.body.run(iterations[index]);
                 times[index].push(elapsed.as_nanos() as f64 / (iterations[index] * self.uses) as f64);
             }
         }
-        let results = self.lanes.iter_mut().zip(times).map(|(lane, times)| lane.result(times)).collect();
+        let results =
+            self.lanes.iter_mut().zip(times).map(|(lane, times)| lane.result(times, self.by_median)).collect();
         Line {
             name: self.name,
             limit: self.limit.map(str::to_owned),
@@ -191,13 +219,14 @@ impl Row {
 }
 
 impl Lane {
-    fn result(&mut self, mut times: Vec<f64>) -> Result {
+    fn result(&mut self, mut times: Vec<f64>, by_median: bool) -> Result {
         times.sort_unstable_by(f64::total_cmp);
         Result {
             name: self.name.to_owned(),
             role: self.role,
             min: hundredths(times[0]),
             median: hundredths(times[times.len() / 2]),
+            by_median,
             idle_bytes: self.body.idle_bytes(),
         }
     }

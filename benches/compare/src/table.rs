@@ -34,7 +34,7 @@ fn cell(result: &Result, line: &Line) -> String {
 
 fn ratio(ours: Option<&Result>, other: Option<&Result>) -> String {
     match (ours, other) {
-        (Some(ours), Some(other)) => format!("{:.2}x", ours.min / other.min),
+        (Some(ours), Some(other)) => format!("{:.2}x", ours.time() / other.time()),
         _ => "-".to_owned(),
     }
 }

@@ -21,7 +21,7 @@ fn ratio_of(check: &Check, line: &Line, lines: &[Line]) -> Option<f64> {
         Versus::Row(row) => lines.iter().find(|other| other.name == *row)?.result(&check.lane)?,
     };
     Some(match check.measure {
-        Measure::Time => ours.min / other.min,
+        Measure::Time => ours.time() / other.time(),
         Measure::IdleBytes => ours.idle_bytes as f64 / other.idle_bytes.max(1) as f64,
     })
 }
@@ -135,7 +135,14 @@ mod tests {
     use crate::run::Result;
 
     fn line(name: &str, ours: f64, peer: f64, factor: f64) -> Line {
-        let result = |name: &str, role, min| Result { name: name.to_owned(), role, min, median: min, idle_bytes: 0 };
+        let result = |name: &str, role, min| Result {
+            name: name.to_owned(),
+            role,
+            min,
+            median: min,
+            by_median: false,
+            idle_bytes: 0,
+        };
         let check = Check {
             work: "a pair".to_owned(),
             lane: "ours".to_owned(),
