@@ -10,27 +10,29 @@ use std::process::{Command, ExitCode, Stdio};
 use compare::circumstances::{ALLOCATOR, Circumstances};
 use compare::report;
 use compare::rows::{GROUPS, measure, rows};
-use compare::run::{Effort, Line};
+use compare::run::{self, Effort, Line};
 use compare::store::{Measured, Store};
 use compare::targets;
 use indicatif::{ProgressBar, ProgressStyle};
 
 const USAGE: &str =
-    "usage: compare [--group NAME]... [--row TEXT] [--quick] [--only-ours] [--out DIR] [--readme FILE] [--pages]
+    "usage: compare [--group NAME]... [--row TEXT] [--quick] [--only-ours] [--passes N] [--out DIR] [--readme FILE] [--pages]
   --group NAME   only this group; by default all of them, each in a process of its own
   --row TEXT     only rows whose name contains TEXT
   --quick        3 short rounds instead of 15: a smoke test
   --only-ours    without peers and controls
+  --passes N     all of it N times over, so that a noisy minute spoils no row: of each contender the fastest, and the
+                 median of the medians
   --out DIR      keeps the results in DIR/results.jsonl and writes the pages and plots beside it
   --readme FILE  with --out: writes the figures between the two marks in FILE
   --pages        with --out: measures nothing, and writes the pages anew from the kept results";
 
-#[derive(Default)]
 struct Options {
     groups: Vec<&'static str>,
     row: Option<String>,
     quick: bool,
     only_ours: bool,
+    passes: usize,
     out: Option<PathBuf>,
     readme: Option<PathBuf>,
     pages: bool,
@@ -39,7 +41,17 @@ struct Options {
 }
 
 fn options() -> Result<Options, String> {
-    let mut options = Options::default();
+    let mut options = Options {
+        groups: Vec::new(),
+        row: None,
+        quick: false,
+        only_ours: false,
+        passes: 1,
+        out: None,
+        readme: None,
+        pages: false,
+        child: false,
+    };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
@@ -52,6 +64,10 @@ fn options() -> Result<Options, String> {
             "--row" => options.row = Some(value()?),
             "--quick" => options.quick = true,
             "--only-ours" => options.only_ours = true,
+            "--passes" => {
+                let passes = value()?.parse().ok().filter(|passes| *passes > 0);
+                options.passes = passes.ok_or("--passes needs a number above 0")?;
+            }
             "--out" => options.out = Some(value()?.into()),
             "--readme" => options.readme = Some(value()?.into()),
             "--pages" => options.pages = true,
@@ -112,15 +128,21 @@ fn parent(options: &Options) -> Result<(), Box<dyn Error>> {
 fn measure_all(options: &Options, store: &mut Store) -> Result<(), Box<dyn Error>> {
     let circumstances = Circumstances::now();
     println!("{circumstances}");
-    for (index, group) in options.groups.iter().enumerate() {
-        eprintln!("{group}, group {} of {}", index + 1, options.groups.len());
-        let lines = in_child(group, options)?;
-        let measured = Measured { group: (*group).to_owned(), circumstances: circumstances.clone(), lines };
-        println!("{}", report::group(&measured));
-        store.put(measured);
-        // After each group, so that what was measured outlives what goes wrong later.
-        if let Some(dir) = &options.out {
-            store.save(dir)?;
+    let mut passes = vec![Vec::new(); options.groups.len()];
+    for pass in 1..=options.passes {
+        for (index, group) in options.groups.iter().enumerate() {
+            eprintln!("{group}, group {} of {}, pass {pass} of {}", index + 1, options.groups.len(), options.passes);
+            passes[index].push(in_child(group, options)?);
+            let lines = run::merge(&passes[index]);
+            let measured = Measured { group: (*group).to_owned(), circumstances: circumstances.clone(), lines };
+            if pass == options.passes {
+                println!("{}", report::group(&measured));
+            }
+            store.put(measured);
+            // After each group, so that what was measured outlives what goes wrong later.
+            if let Some(dir) = &options.out {
+                store.save(dir)?;
+            }
         }
     }
     let measured = store.of(ALLOCATOR);

@@ -121,6 +121,24 @@ impl Line {
     }
 }
 
+/// The same rows measured several times: of each contender the fastest round of all, the median of the medians, and the most
+/// that it had idle.
+pub fn merge(passes: &[Vec<Line>]) -> Vec<Line> {
+    let mut lines = passes[0].clone();
+    for line in &mut lines {
+        let same = || passes.iter().flatten().filter(|other| other.name == line.name);
+        for result in &mut line.results {
+            let found: Vec<&Result> = same().filter_map(|line| line.result(&result.name)).collect();
+            let mut medians: Vec<f64> = found.iter().map(|result| result.median).collect();
+            medians.sort_unstable_by(f64::total_cmp);
+            result.min = found.iter().map(|result| result.min).fold(f64::MAX, f64::min);
+            result.median = medians[medians.len() / 2];
+            result.idle_bytes = found.iter().map(|result| result.idle_bytes).max().unwrap_or(0);
+        }
+    }
+    lines
+}
+
 #[derive(Clone, Copy, Debug)]
 pub struct Effort {
     pub rounds: usize,
@@ -328,5 +346,34 @@ impl<C: Contender, W: Work> Body for Anew<C, W> {
 
     fn idle_bytes(&mut self) -> usize {
         self.last.as_ref().map_or(0, C::idle_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passes_are_merged_contender_by_contender() {
+        let pass = |a: (f64, f64, usize), b: (f64, f64, usize)| {
+            let result = |name: &str, (min, median, idle_bytes)| Result {
+                name: name.to_owned(),
+                role: Role::Peer,
+                min,
+                median,
+                by_median: false,
+                idle_bytes,
+            };
+            let results = vec![result("a", a), result("b", b)];
+            vec![Line { name: "row".to_owned(), limit: None, shows_idle: true, checks: Vec::new(), results }]
+        };
+        let passes = [
+            pass((3.0, 9.0, 1), (1.0, 2.0, 0)),
+            pass((2.0, 4.0, 7), (5.0, 6.0, 0)),
+            pass((4.0, 5.0, 2), (2.0, 3.0, 0)),
+        ];
+        let merged = merge(&passes);
+        let found: Vec<_> = merged[0].results.iter().map(|r| (r.min, r.median, r.idle_bytes)).collect();
+        assert_eq!(found, [(2.0, 5.0, 7), (1.0, 3.0, 0)]);
     }
 }
