@@ -51,7 +51,8 @@
 //!   hand-over of large buffers: 0.62 to 1.09 of the time that a `Mutex<Vec<Vec<u8>>>` took in the same run, and 0.57 to 1.09
 //!   without.
 //! - A large slot without a locked instruction: what lies there could then be taken by its thread alone, and a sleeping
-//!   thread would strand it.
+//!   thread would strand it. The way out, a fence that the taker forces upon all threads (`membarrier`), is one system's call,
+//!   and neither loom nor ThreadSanitizer knows what it orders.
 //! - A tag in a large slot's pointer that says "not used since the last trim": nothing promises that a buffer's address is
 //!   even. A byte beside it is a plain store.
 
@@ -143,7 +144,14 @@ impl Pool {
 
     const_unless_loom! {
         pub(crate) const fn with_config(config: Config) -> Pool {
-            Pool { anchor: Anchor::new(), policy: PolicyCell::new(config.initial), config, shared_budget: None, #[cfg(feature = "leak-trace")] leak_trace: leak_trace::Table::new() }
+            Pool {
+                anchor: Anchor::new(),
+                policy: PolicyCell::new(config.initial),
+                config,
+                shared_budget: None,
+                #[cfg(feature = "leak-trace")]
+                leak_trace: leak_trace::Table::new(),
+            }
         }
     }
 
