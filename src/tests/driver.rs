@@ -196,52 +196,19 @@ pub(super) struct Write {
     salt: u8,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum How {
-    ExtendFromSlice,
-    ExtendFromWithin,
-    Push,
-    PushStr,
-    InherentWriteFmt,
-    IoWrite,
-    IoWriteAll,
-    IoWriteVectored,
-    IoWriteFmt,
-    FmtWriteStr,
-    FmtWriteChar,
-    FmtWriteFmt,
-    Extend,
-    ExtendWithoutHint,
-    ExtendRefs,
-    Reserve,
-    TryReserve,
-    TryReserveTooMuch,
-    Resize,
-    Truncate,
-    Clear,
-    Append,
-    Set,
-    ReadFrom,
-    ReadFromInterrupted,
-    ReadFromFailing,
-    PutSlice,
-    PutBytes,
-    PutU64,
-    PutBuf,
-    ChunkAndAdvance,
-    Overwrite,
-    VecPush,
-    VecExtend,
-    VecReserveExact,
-    VecShrinkToFit,
-    VecTruncate,
-    VecTake,
-    VecReplace,
+macro_rules! enum_with_all {
+    ($all:ident: enum $name:ident { $($variant:ident,)+ }) => {
+        #[derive(Clone, Copy, Debug)]
+        enum $name {
+            $($variant,)+
+        }
+
+        const $all: &[$name] = &[$($name::$variant),+];
+    };
 }
 
-const EVERY_HOW: [How; 39] = {
-    use How::*;
-    [
+enum_with_all! {
+    EVERY_HOW: enum How {
         ExtendFromSlice,
         ExtendFromWithin,
         Push,
@@ -281,8 +248,8 @@ const EVERY_HOW: [How; 39] = {
         VecTruncate,
         VecTake,
         VecReplace,
-    ]
-};
+    }
+}
 
 /// One byte around the size of a class.
 fn edges(classes: std::ops::Range<usize>) -> impl Strategy<Value = usize> {
@@ -305,8 +272,12 @@ fn lengths() -> impl Strategy<Value = usize> {
 }
 
 fn writes() -> impl Strategy<Value = Write> {
-    (prop::sample::select(&EVERY_HOW[..]), lengths(), 0..=200_usize, any::<u8>())
-        .prop_map(|(how, len, by, salt)| Write { how, len, by, salt })
+    (prop::sample::select(EVERY_HOW), lengths(), 0..=200_usize, any::<u8>()).prop_map(|(how, len, by, salt)| Write {
+        how,
+        len,
+        by,
+        salt,
+    })
 }
 
 pub(super) fn operations(with_trim: bool) -> impl Strategy<Value = Op> {
