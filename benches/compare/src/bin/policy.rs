@@ -20,6 +20,13 @@ use indicatif::ProgressBar;
 /// Long enough that what an untaught pool does is over after the first half.
 const MESSAGES: usize = 200_000;
 
+const HEAD: &str = "<!-- Written by `cargo run --release -p compare --bin policy`; what is changed by hand is lost. -->\n\n# Which size policy, and why\n\n";
+const ABOUT: &str = "Per policy, with 1 and with 64 buffers in flight: ns per use (the fastest of five passes over the second half of the trace, after the first half taught the pool and what lay idle was trimmed), growths per use there, idle bytes after it, and the most bytes that were idle or in flight at once.\n";
+/// Drawn by hand from the tables below it: to be read again when they change.
+const CONCLUSIONS: &str = include_str!("../../text/policy.md");
+const ALL_TRACES: &str =
+    "## All traces\n\nEach figure divided by the lowest of any policy on that trace; geometric mean over traces.\n\n";
+
 struct Options {
     data: Option<PathBuf>,
     out: Option<PathBuf>,
@@ -54,22 +61,20 @@ fn main() -> ExitCode {
 fn laboratory(options: &Options) -> Result<(), String> {
     let count = if options.quick { MESSAGES / 10 } else { MESSAGES };
     let traces = traces(options.data.as_deref(), count)?;
-    let mut report = format!("# The size policy, by trace\n\n{}\n", Circumstances::now());
-    report.push_str(
-        "Per policy, with 1 and with 64 buffers in flight: ns per use (the fastest of five passes over the second half of \
-         the trace, after the first half taught the pool and what lay idle was trimmed), growths per use there, idle bytes after it, and the most \
-         bytes that were idle or in flight at once.\n",
-    );
     let progress = ProgressBar::new((traces.len() * policies().len()) as u64);
     let mut found = Vec::new();
+    let mut by_trace = String::new();
     for trace in &traces {
         let of_trace = measure_all(trace, options.quick, &progress);
-        report.push_str(&format!("\n## {}\n\n{}\n\n{}", trace.name, trace.about, trace_table(&of_trace)));
+        by_trace.push_str(&format!("\n## {}\n\n{}\n\n{}", trace.name, trace.about, trace_table(&of_trace)));
         found.push(of_trace);
     }
     progress.finish_and_clear();
-    report.push_str("\n## All traces\n\nEach figure divided by the lowest of any policy on that trace; geometric mean over traces.\n\n");
-    report.push_str(&summary_table(&found));
+    let report = format!(
+        "{HEAD}{}\n{ABOUT}\n{CONCLUSIONS}\n{ALL_TRACES}{}{by_trace}",
+        Circumstances::now(),
+        summary_table(&found)
+    );
     println!("{report}");
     match &options.out {
         Some(path) => std::fs::write(path, report).map_err(|error| format!("{}: {error}", path.display())),
