@@ -589,8 +589,8 @@ const CALIBRATE_CALLS_THRESHOLD: u64 = 42_000;
 const MAX_PERCENTILE: f64 = 0.95;
 
 /// Over eight traces, with 1 and with 64 buffers in flight, this takes 1.01 times the time of the fastest policy on each,
-/// and 1.00 and 1.37 times the least idle bytes; the mode takes 1.18 and 1.17 times the time with 1.28 and 1.00 times the
-/// bytes (geometric means, 2026-11-20, `cargo run --release -p compare --bin policy`, docs/policy.md).
+/// and 1.00 and 1.37 times the least idle bytes; the mode takes 1.24 and 1.19 times the time with 1.28 and 1.00 times the
+/// bytes (geometric means, 2026-11-21, `cargo run --release -p compare --bin policy`, docs/policy.md).
 const DEFAULT_POLICY: DefaultSize = DefaultSize::Percentile(0.95);
 
 const DEFAULT_SIZE_LIMIT: usize = 1 << 20;

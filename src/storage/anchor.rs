@@ -337,7 +337,7 @@ struct Memo {
     shard: Cell<NonNull<Shard>>,
 }
 
-/// How many pools a thread can alternate between without a lookup in the pool's table (some 30 ns a use, no lock). Places
+/// How many pools a thread can alternate between without a lookup in the pool's table (some 10 ns a use, no lock). Places
 /// in the registry are dense, so that up to this many living pools never share an entry. 256 bytes per thread.
 const MEMO_LEN: usize = 1 << MEMO_BITS;
 const MEMO_BITS: u32 = 4;

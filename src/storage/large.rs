@@ -6,9 +6,10 @@
 //! sides, which would let others give up an empty place's lease, it took 29.6 ns instead of 20 where `malloc` + `free` of
 //! a large block take 35; without any, a sleeping thread would strand megabytes.
 //!
-//! The locked instruction waits for all stores before it, so each of them counts: with the mark of use stored at every put, and
-//! not only where it changes, a get + drop took 16.4 ns instead of 14.4 (the locked instruction alone: 7.4). An owner's take
-//! by a swap, which is sound as nobody else fills a place, would take 13.8, and be a second way to take.
+//! The locked instruction waits for all stores before it, so each of them may count: with the mark of use stored at every put,
+//! and not only where it changes, a get + drop took 16.4 ns instead of 14.4 in a bare loop, and in that of `benches/compare` 16.4
+//! instead of 16.1 (the locked instruction alone: 7.4). An owner's take by a swap, which is sound as nobody else fills a
+//! place, takes 13.8 in the bare loop, and is a second way to take: refused.
 
 use super::slot::Slot;
 use crate::storage::cache::SMALL_CLASSES;
