@@ -336,7 +336,7 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
     #[inline]
     pub fn reserve(&mut self, additional: usize) {
         if additional > self.vec.capacity() - self.vec.len() {
-            self.grow(additional);
+            self.pool.as_ref().grow(&mut self.vec, additional);
         }
     }
 
@@ -344,16 +344,8 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
     #[cold]
     #[inline(never)]
     fn grow_and_extend(&mut self, bytes: &[u8]) {
-        self.grow(bytes.len());
+        self.pool.as_ref().grow(&mut self.vec, bytes.len());
         self.vec.extend_from_slice(bytes);
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn grow(&mut self, additional: usize) {
-        if !self.pool.as_ref().grow(&mut self.vec, additional) {
-            capacity_overflow(self.vec.len(), additional);
-        }
     }
 
     /// Makes room for at least `additional` more bytes, or says that it cannot.
@@ -565,14 +557,6 @@ impl<P: AsRef<Pool>> Drop for PooledBuf<P> {
         let len = vec.len();
         self.pool.as_ref().finish(Bare::of(vec), len, self.mark);
     }
-}
-
-/// Panics as a `Vec` does.
-#[cold]
-#[inline(never)]
-#[track_caller]
-fn capacity_overflow(len: usize, additional: usize) -> ! {
-    panic!("capacity overflow: {additional} bytes after {len} are more than isize::MAX")
 }
 
 /// What `Vec::extend_from_within` checks, before anything is reserved.
