@@ -138,10 +138,6 @@ fn versions() -> String {
 
 // ---- Who is ahead.
 
-fn fastest(line: &Line, wanted: impl Fn(&Result) -> bool) -> Option<&Result> {
-    line.results.iter().filter(|result| wanted(result)).min_by(|a, b| a.time().total_cmp(&b.time()))
-}
-
 /// A `Vec` that one keeps oneself: ahead almost everywhere on one thread, so a sentence says it and not a table.
 fn is_kept_by_hand(result: &Result) -> bool {
     [Reused::NAME, Scratch::NAME].contains(&result.name.as_str())
@@ -174,7 +170,7 @@ fn ahead(measured: &[&Measured]) -> String {
     let mut cells = vec![table::row(head)];
     for Measured { group, lines, .. } in measured {
         for line in lines {
-            let others = fastest(line, |result| result.role != Role::Ours && !is_kept_by_hand(result));
+            let others = line.fastest(|result| result.role != Role::Ours && !is_kept_by_hand(result));
             let (Some(ours), Some(other)) = (line.ours(), others) else { continue };
             if ours.time() > AHEAD * other.time() {
                 cells.push(vec![

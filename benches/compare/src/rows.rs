@@ -10,7 +10,7 @@ use crate::run::{Anew, Effort, Line, Row, Single, Versus, Work};
 use crate::threads::{
     Alternating, DEPTHS, HAND_OVER_MESSAGES, HandOver, Parallel, Route, SHORT_LIVED_THREADS, ShortLived,
 };
-use crate::work::{Appends, Format, Json, Messages, Once, Pair, PairInPlace, Protobuf, WriteMacro};
+use crate::work::{Appends, Format, Json, Messages, Once, Pair, Protobuf, WriteMacro};
 use crate::workload::{self, IN_FLIGHT, MIX_MESSAGES};
 
 /// The groups with their questions.
@@ -102,11 +102,14 @@ fn pair() -> Vec<Make> {
 }
 
 /// `bytes` is not here: it lends no buffer, and splitting off nothing is not a use. The limit is the thread's own `Vec`.
+const MOVED: bool = true;
+const IN_PLACE: bool = false;
+
 fn pair_row(size: usize, effort: Effort) -> Row {
     let mut row = pair_targets(Row::new(bytes(size)), "get + drop", size).limit(Scratch::NAME);
-    row.lane::<Ours>(effort, || Single::<Ours, Pair>::warm_on(Ours::learnt(size), Pair { size }));
+    row.lane::<Ours>(effort, || Single::<Ours, _>::warm_on(Ours::learnt(size), Pair::<MOVED> { size }));
     macro_rules! add {
-        ($($contender:ty),+) => {$(row.lane::<$contender>(effort, || Single::<$contender, _>::warm(Pair { size }));)+};
+        ($($contender:ty),+) => {$(row.lane::<$contender>(effort, || Single::<$contender, _>::warm(Pair::<MOVED> { size }));)+};
     }
     add!(OursSized, OursOwned, Zeropool, ObjectPool, Opool, PoolsharkLocal, PoolsharkGlobal, Lockfree, ShardedSlab);
     add!(VecWithCapacity, Scratch, Reused);
@@ -129,8 +132,8 @@ fn pair_targets(row: Row, work: &str, size: usize) -> Row {
 fn in_place_row(size: usize, effort: Effort) -> Row {
     let row = Row::new(format!("in place, {}", bytes(size))).limit(Scratch::NAME);
     let mut row = pair_targets(row, "get + drop in place", size);
-    let work = || PairInPlace { size };
-    row.lane::<Ours>(effort, || Single::<Ours, PairInPlace>::warm_on(Ours::learnt(size), work()));
+    let work = || Pair::<IN_PLACE> { size };
+    row.lane::<Ours>(effort, || Single::<Ours, _>::warm_on(Ours::learnt(size), work()));
     macro_rules! add {
         ($($contender:ty),+) => {$(row.lane::<$contender>(effort, || Single::<$contender, _>::warm(work()));)+};
     }
@@ -401,7 +404,7 @@ fn against_go() -> Vec<Make> {
     };
     let pair = move |effort| {
         let mut row = row(0, 1.0 / 3.0);
-        row.lane::<Ours>(effort, || Single::<Ours, _>::warm(PairInPlace { size: 64 }));
+        row.lane::<Ours>(effort, || Single::<Ours, _>::warm(Pair::<IN_PLACE> { size: 64 }));
         row
     };
     let log_line = move |effort| {

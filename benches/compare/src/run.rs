@@ -104,7 +104,7 @@ impl Line {
     }
 
     pub fn best_peer(&self) -> Option<&Result> {
-        self.fastest(Role::Peer)
+        self.fastest(|result| result.role == Role::Peer)
     }
 
     /// The plain lane of the crate, or the only one there is.
@@ -116,8 +116,8 @@ impl Line {
         self.limit.as_deref().and_then(|name| self.result(name))
     }
 
-    fn fastest(&self, role: Role) -> Option<&Result> {
-        self.results.iter().filter(|result| result.role == role).min_by(|a, b| a.time().total_cmp(&b.time()))
+    pub fn fastest(&self, wanted: impl Fn(&Result) -> bool) -> Option<&Result> {
+        self.results.iter().filter(|result| wanted(result)).min_by(|a, b| a.time().total_cmp(&b.time()))
     }
 }
 

@@ -9,6 +9,14 @@ use crate::run::{Body, Work};
 use crate::together::together;
 use crate::work::consume;
 
+/// A new pool that has learnt from the work, if it learns.
+fn settled<C: Contender>(work: &impl Work) -> C {
+    let pool = C::fresh(work.size_max());
+    work.run::<C>(&mut pool.worker(), 8);
+    pool.settle();
+    pool
+}
+
 /// Several threads do the same work on one pool.
 pub struct Parallel<C, W> {
     pool: C,
@@ -18,9 +26,7 @@ pub struct Parallel<C, W> {
 
 impl<C: Contender, W: Work> Parallel<C, W> {
     pub fn warm(work: W, threads: usize) -> Box<dyn Body> {
-        let pool = C::fresh(work.size_max());
-        work.run::<C>(&mut pool.worker(), 8);
-        pool.settle();
+        let pool = settled::<C>(&work);
         Box::new(Parallel { pool, work, threads })
     }
 }
@@ -57,9 +63,7 @@ pub const SHORT_LIVED_THREADS: u64 = 100;
 
 impl<C: Contender, W: Work> ShortLived<C, W> {
     pub fn warm(work: W, uses: u64) -> Box<dyn Body> {
-        let pool = C::fresh(work.size_max());
-        work.run::<C>(&mut pool.worker(), 8);
-        pool.settle();
+        let pool = settled::<C>(&work);
         Box::new(ShortLived { pool, work, uses })
     }
 }

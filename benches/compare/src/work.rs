@@ -48,12 +48,12 @@ where
     C::seal(guard)
 }
 
-/// get + drop, nothing written.
-pub struct Pair {
+/// get + drop, nothing written; with a move of the guard in between, or in place.
+pub struct Pair<const MOVED: bool> {
     pub size: usize,
 }
 
-impl Work for Pair {
+impl<const MOVED: bool> Work for Pair<MOVED> {
     fn size_max(&self) -> usize {
         self.size
     }
@@ -61,25 +61,11 @@ impl Work for Pair {
     fn run<C: Contender>(&self, worker: &mut C::Worker<'_>, iterations: u64) {
         let size = black_box(self.size);
         for _ in 0..iterations {
-            C::pair(worker, size);
-        }
-    }
-}
-
-/// The same, without a move between get and drop.
-pub struct PairInPlace {
-    pub size: usize,
-}
-
-impl Work for PairInPlace {
-    fn size_max(&self) -> usize {
-        self.size
-    }
-    #[inline(always)]
-    fn run<C: Contender>(&self, worker: &mut C::Worker<'_>, iterations: u64) {
-        let size = black_box(self.size);
-        for _ in 0..iterations {
-            C::pair_in_place(worker, size);
+            if MOVED {
+                C::pair(worker, size);
+            } else {
+                C::pair_in_place(worker, size);
+            }
         }
     }
 }

@@ -339,14 +339,12 @@ fn show(count: Option<usize>) -> String {
 
 /// The identities that `Stats` promises when nothing is in flight.
 fn check_books(s: &Stats, when: String, broken: &mut Vec<String>) {
-    let d = &s.dropped;
-    let dropped = d.discarded + d.out_of_class + d.over_ceiling + d.over_budget + d.shelf_full;
     let by_class: usize = s.classes.iter().map(|class| class.size * class.retained as usize).sum();
     let exact = s.gets == s.hits + s.misses
         && s.outstanding == 0
         && s.gets == s.puts + s.detached
         && s.retained_bytes == by_class
-        && s.allocated + s.donated == s.retained_buffers + s.detached + dropped + s.trimmed;
+        && s.allocated + s.donated == s.retained_buffers + s.detached + s.dropped.total() + s.trimmed;
     if !exact {
         broken.push(format!("the books with {when}:\n{s}"));
     }
