@@ -57,6 +57,14 @@ pub enum Growth {
 ///
 /// static RESPONSES: Pool = Pool::builder().max_percentile(99.0).build();
 /// ```
+///
+/// Nor do two values that contradict each other:
+///
+/// ```compile_fail
+/// use bytebufferpool::Pool;
+///
+/// static RESPONSES: Pool = Pool::builder().max_size(1 << 20).max_size_limit(4096).build();
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a Builder does nothing until it is built"]
 pub struct Builder {
@@ -187,7 +195,8 @@ impl Builder {
 
     /// The default size until the first calibration. Default 64 B.
     ///
-    /// Above a [`max_size`](Builder::max_size) that was set too it is refused.
+    /// It must not be above a [`max_size`](Builder::max_size) or [`default_size_limit`](Builder::default_size_limit) that
+    /// is also set. If only [`max_size_limit`](Builder::max_size_limit) is set and is lower, the default size is that limit.
     ///
     /// # Examples
     ///
@@ -202,8 +211,8 @@ impl Builder {
         self
     }
 
-    /// The max size until the first calibration: larger buffers are freed when they come back. Default 32 MiB, or
-    /// [`max_size_limit`](Builder::max_size_limit) if that is lower.
+    /// The max size until the first calibration: larger buffers are freed when they come back. By default it is
+    /// [`max_size_limit`](Builder::max_size_limit), and if both are set it must not be above it.
     ///
     /// # Examples
     ///
@@ -219,8 +228,8 @@ impl Builder {
         self
     }
 
-    /// No calibration takes the default size above this. Default 1 MiB, or
-    /// [`max_size_limit`](Builder::max_size_limit) if that is lower.
+    /// The default size is never above this. Default 1 MiB, or [`default_size`](Builder::default_size) if that is higher,
+    /// but at most [`max_size_limit`](Builder::max_size_limit).
     ///
     /// This bounds what a plain `get` can be made to hold by whoever controls the sizes of messages.
     ///
@@ -239,7 +248,7 @@ impl Builder {
         self
     }
 
-    /// No calibration takes the max size above this. Default 32 MiB.
+    /// The max size is never above this. Default 32 MiB.
     ///
     /// # Examples
     ///
@@ -372,7 +381,8 @@ impl Builder {
         ///
         /// # Panics
         ///
-        /// On a bad value, with the setter and its limit; in a `static` or `const` that is a compile error.
+        /// On a bad value, with the setter and its limit, and on two values that contradict each other, with both setters;
+        /// in a `static` or `const` that is a compile error.
         /// [`try_build`](Builder::try_build) returns an error instead.
         #[must_use]
         pub const fn build(self) -> Pool {
@@ -388,8 +398,9 @@ impl Builder {
         ///
         /// # Errors
         ///
-        /// A threshold of 0, a share outside (0, 1], a size or limit above 32 MiB, more than 2 classes to look up, or,
-        /// where both were set, a default above its max. The message names the value, its limit and the setter.
+        /// A threshold of 0, a share outside (0, 1], a size or limit above 32 MiB, more than 2 classes to look up, or two
+        /// values that were both set and contradict each other: a size above its limit, or a default above its max. The
+        /// message names the value, its limit and the setter, or both setters.
         ///
         /// # Examples
         ///
@@ -397,7 +408,8 @@ impl Builder {
         /// use bytebufferpool::Pool;
         ///
         /// let error = Pool::builder().default_size(8192).max_size(4096).try_build().unwrap_err();
-        /// assert_eq!(error.to_string(), "Builder::default_size must not be above Builder::max_size: 8192 is above 4096");
+        /// let message = "Builder::default_size must not be above Builder::max_size: 8192 bytes is above 4096 bytes";
+        /// assert_eq!(error.to_string(), message);
         /// ```
         pub const fn try_build(self) -> Result<Pool, BuildError> {
             match self.check() {
@@ -454,47 +466,58 @@ impl Builder {
                 _ => None,
             }
         }
-        const fn above(default: Option<usize>, max: Option<usize>) -> Option<Found> {
-            match (default, max) {
-                (Some(default), Some(max)) if class_of(default) > class_of(max) => Some(Found::Above(default, max)),
+        /// As classes, which is what both are rounded up to.
+        const fn above(low: Option<usize>, high: Option<usize>) -> Option<Found> {
+            match (low, high) {
+                (Some(low), Some(high)) if class_of(low) > class_of(high) => Some(Found::Above(low, high)),
                 _ => None,
             }
         }
         let refused = if self.calibrate_calls_threshold == 0 {
-            ("Builder::calibrate_calls_threshold must be at least 1", Found::Calls(0))
+            ("Builder::calibrate_calls_threshold must be at least 1", Found::Number(0))
         } else if !is_share(self.max_percentile) {
             ("Builder::max_percentile must be above 0 and at most 1", Found::Share(self.max_percentile))
         } else if let Some(share) = bad_share(self.default_policy) {
             ("Builder::default_policy must have a percentile above 0 and at most 1", Found::Share(share))
         } else if self.look_up_classes > LOOK_UP_CLASSES_MAX {
-            ("Builder::look_up_classes must be at most 2", Found::Classes(self.look_up_classes))
+            ("Builder::look_up_classes must be at most 2", Found::Number(self.look_up_classes as u64))
         } else if above_largest(self.default_size) {
-            ("Builder::default_size must be at most 33554432", Found::Bytes(or(self.default_size, 0)))
+            ("Builder::default_size must be at most 32 MiB (33554432)", Found::Number(or(self.default_size, 0) as u64))
         } else if above_largest(self.max_size) {
-            ("Builder::max_size must be at most 33554432", Found::Bytes(or(self.max_size, 0)))
+            ("Builder::max_size must be at most 32 MiB (33554432)", Found::Number(or(self.max_size, 0) as u64))
         } else if above_largest(self.default_size_limit) {
-            ("Builder::default_size_limit must be at most 33554432", Found::Bytes(or(self.default_size_limit, 0)))
+            (
+                "Builder::default_size_limit must be at most 32 MiB (33554432)",
+                Found::Number(or(self.default_size_limit, 0) as u64),
+            )
         } else if above_largest(self.max_size_limit) {
-            ("Builder::max_size_limit must be at most 33554432", Found::Bytes(or(self.max_size_limit, 0)))
+            (
+                "Builder::max_size_limit must be at most 32 MiB (33554432)",
+                Found::Number(or(self.max_size_limit, 0) as u64),
+            )
         } else if let Some(found) = above(self.default_size, self.max_size) {
             ("Builder::default_size must not be above Builder::max_size", found)
         } else if let Some(found) = above(self.default_size_limit, self.max_size_limit) {
             ("Builder::default_size_limit must not be above Builder::max_size_limit", found)
+        } else if let Some(found) = above(self.default_size, self.default_size_limit) {
+            ("Builder::default_size must not be above Builder::default_size_limit", found)
+        } else if let Some(found) = above(self.max_size, self.max_size_limit) {
+            ("Builder::max_size must not be above Builder::max_size_limit", found)
         } else {
             return Ok(self.resolve());
         };
         Err(BuildError::new(refused.0, refused.1))
     }
 
-    /// What was not set follows what was: a limit binds from the first `put` on, and no default stands above a max.
+    /// What was not set follows what was set, so that no size is ever above its limit, nor a default size above a max size.
     const fn resolve(&self) -> Config {
         let max_size_limit = or(self.max_size_limit, MAX_CLASS_SIZE);
-        let default_size_limit = or(self.default_size_limit, lesser(DEFAULT_SIZE_LIMIT, max_size_limit));
-        let default_size = or(self.default_size, MIN_CLASS_SIZE);
-        let max_size = match self.max_size {
-            Some(size) => size,
-            None if max_size_limit < default_size => default_size,
-            None => max_size_limit,
+        let max_size = or(self.max_size, max_size_limit);
+        // Above `max_size_limit` only if neither `max_size` nor `default_size_limit` was set: `check` refuses the rest.
+        let default_size = lesser(or(self.default_size, MIN_CLASS_SIZE), max_size_limit);
+        let default_size_limit = match self.default_size_limit {
+            Some(limit) => limit,
+            None => lesser(greater(DEFAULT_SIZE_LIMIT, default_size), max_size_limit),
         };
         Config {
             calibrate_calls_threshold: self.calibrate_calls_threshold,
@@ -536,10 +559,9 @@ pub struct BuildError {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Found {
-    Calls(u64),
+    Number(u64),
     Share(f64),
-    Classes(usize),
-    Bytes(usize),
+    /// Both in bytes.
     Above(usize, usize),
 }
 
@@ -553,11 +575,9 @@ impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.refusal)?;
         match self.found {
-            Found::Calls(calls) => write!(f, "it is {calls}"),
+            Found::Number(number) => write!(f, "it is {number}"),
             Found::Share(share) => write!(f, "it is {share}"),
-            Found::Classes(classes) => write!(f, "it is {classes}"),
-            Found::Bytes(bytes) => write!(f, "it is {bytes}"),
-            Found::Above(default, max) => write!(f, "{default} is above {max}"),
+            Found::Above(low, high) => write!(f, "{low} bytes is above {high} bytes"),
         }
     }
 }
@@ -622,6 +642,10 @@ const fn lesser(a: usize, b: usize) -> usize {
     if a < b { a } else { b }
 }
 
+const fn greater(a: usize, b: usize) -> usize {
+    if a > b { a } else { b }
+}
+
 #[cfg(all(test, not(pool_loom)))]
 mod tests {
     use super::*;
@@ -645,18 +669,28 @@ mod tests {
                 b().default_policy(DefaultSize::Percentile(f64::NAN)),
                 "Builder::default_policy must have a percentile above 0 and at most 1: it is NaN",
             ),
-            (b().look_up_classes(3), "Builder::look_up_classes must be at most 2: it is 3"),
-            (b().default_size(over), "Builder::default_size must be at most 33554432: it is 33554433"),
-            (b().max_size(over), "Builder::max_size must be at most 33554432: it is 33554433"),
-            (b().default_size_limit(over), "Builder::default_size_limit must be at most 33554432: it is 33554433"),
-            (b().max_size_limit(over), "Builder::max_size_limit must be at most 33554432: it is 33554433"),
+            (b().default_size(over), "Builder::default_size must be at most 32 MiB (33554432): it is 33554433"),
+            (b().max_size(over), "Builder::max_size must be at most 32 MiB (33554432): it is 33554433"),
+            (
+                b().default_size_limit(over),
+                "Builder::default_size_limit must be at most 32 MiB (33554432): it is 33554433",
+            ),
+            (b().max_size_limit(over), "Builder::max_size_limit must be at most 32 MiB (33554432): it is 33554433"),
             (
                 b().max_size(64).default_size(65),
-                "Builder::default_size must not be above Builder::max_size: 65 is above 64",
+                "Builder::default_size must not be above Builder::max_size: 65 bytes is above 64 bytes",
             ),
             (
                 b().max_size_limit(64).default_size_limit(65),
-                "Builder::default_size_limit must not be above Builder::max_size_limit: 65 is above 64",
+                "Builder::default_size_limit must not be above Builder::max_size_limit: 65 bytes is above 64 bytes",
+            ),
+            (
+                b().default_size_limit(64).default_size(65),
+                "Builder::default_size must not be above Builder::default_size_limit: 65 bytes is above 64 bytes",
+            ),
+            (
+                b().max_size(1 << 20).max_size_limit(4096),
+                "Builder::max_size must not be above Builder::max_size_limit: 1048576 bytes is above 4096 bytes",
             ),
         ] {
             assert_eq!(refusal(builder), message);
@@ -665,9 +699,17 @@ mod tests {
 
     #[test]
     fn build_panics_with_setter_and_limit() {
-        let panic = std::panic::catch_unwind(|| Builder::new().max_percentile(2.0).build()).unwrap_err();
-        let message = panic.downcast_ref::<String>().expect("a formatted message");
-        assert_eq!(message, "Builder::max_percentile must be above 0 and at most 1");
+        for (builder, expected) in [
+            (Builder::new().max_percentile(2.0), "Builder::max_percentile must be above 0 and at most 1"),
+            (Builder::new().max_size(MAX_CLASS_SIZE + 1), "Builder::max_size must be at most 32 MiB (33554432)"),
+            (
+                Builder::new().default_size(8192).default_size_limit(4096),
+                "Builder::default_size must not be above Builder::default_size_limit",
+            ),
+        ] {
+            let panic = std::panic::catch_unwind(|| builder.build()).unwrap_err();
+            assert_eq!(panic.downcast_ref::<String>().expect("a formatted message"), expected);
+        }
     }
 
     #[test]
@@ -677,8 +719,6 @@ mod tests {
             Builder::new().max_percentile(1.0),
             Builder::new().max_percentile(f64::MIN_POSITIVE),
             Builder::new().max_size(MAX_CLASS_SIZE).default_size(MAX_CLASS_SIZE),
-            // Both round up to the class of 128 bytes.
-            Builder::new().default_size(128).max_size(65),
             Builder::new().retained_bytes_max(usize::MAX).thread_cache_bytes_max(usize::MAX),
             Builder::new().retained_bytes_max(0).thread_cache_bytes_max(0),
         ] {
@@ -687,17 +727,81 @@ mod tests {
     }
 
     #[test]
+    fn values_that_round_up_to_one_class_do_not_contradict_each_other() {
+        for builder in [
+            Builder::new().default_size(128).max_size(65),
+            Builder::new().default_size(128).default_size_limit(65),
+            Builder::new().max_size(128).max_size_limit(65),
+            Builder::new().default_size_limit(128).max_size_limit(65),
+            Builder::new().default_size(64).max_size(0).default_size_limit(1).max_size_limit(2),
+        ] {
+            assert!(builder.try_build().is_ok());
+        }
+    }
+
+    /// Default size, its limit, max size, its limit.
+    fn sizes(builder: Builder) -> [usize; 4] {
+        let config = builder.check().expect("legal");
+        let limits = config.limits;
+        [config.initial.default_class, limits.default_class_limit, config.initial.max_class, limits.max_class_limit]
+            .map(size_of_class)
+    }
+
+    #[test]
     fn what_was_not_set_follows_what_was() {
-        let pool = Builder::new().max_size_limit(4096).build();
-        assert_eq!((pool.default_size(), pool.max_size()), (64, 4096));
-        let pool = Builder::new().default_size(8192).max_size_limit(4096).build();
-        assert_eq!((pool.default_size(), pool.max_size()), (8192, 8192));
-        let pool = Builder::new().max_size(0).build();
-        assert_eq!((pool.default_size(), pool.max_size()), (64, 64));
-        let pool = Builder::new().default_size(MAX_CLASS_SIZE).build();
-        assert_eq!((pool.default_size(), pool.max_size()), (MAX_CLASS_SIZE, MAX_CLASS_SIZE));
-        let config = Builder::new().max_size_limit(4096).resolve();
-        assert_eq!(size_of_class(config.limits.default_class_limit), 4096);
+        const MIB: usize = 1 << 20;
+        const MAX: usize = MAX_CLASS_SIZE;
+        let b = Builder::new;
+        for (builder, expected) in [
+            (b(), [64, MIB, MAX, MAX]),
+            (b().default_size(8192), [8192, MIB, MAX, MAX]),
+            (b().default_size(2 * MIB), [2 * MIB, 2 * MIB, MAX, MAX]),
+            (b().default_size(MAX), [MAX, MAX, MAX, MAX]),
+            (b().max_size(0), [64, MIB, 64, MAX]),
+            (b().default_size_limit(4 * MIB), [64, 4 * MIB, MAX, MAX]),
+            (b().max_size_limit(4096), [64, 4096, 4096, 4096]),
+            (b().max_size_limit(2 * MIB), [64, MIB, 2 * MIB, 2 * MIB]),
+            (b().max_size_limit(4096).max_size(128), [64, 4096, 128, 4096]),
+            // Both set, but the first is a wish and the second a bound: no error, and no size above its limit.
+            (b().default_size(8192).max_size_limit(4096), [4096, 4096, 4096, 4096]),
+            (b().default_size(2 * MIB).max_size_limit(4 * MIB), [2 * MIB, 2 * MIB, 4 * MIB, 4 * MIB]),
+        ] {
+            assert_eq!(sizes(builder.clone()), expected, "{builder:?}");
+        }
+    }
+
+    #[test]
+    fn whatever_is_set_no_size_is_above_its_limit() {
+        let values = [None, Some(64), Some(4096), Some(2 << 20), Some(MAX_CLASS_SIZE)];
+        let set = |builder, value: Option<usize>, setter: fn(Builder, usize) -> Builder| match value {
+            Some(bytes) => setter(builder, bytes),
+            None => builder,
+        };
+        let mut built = 0;
+        for n in 0..values.len().pow(4) {
+            let [default, max, default_limit, max_limit] = [0, 1, 2, 3].map(|digit| values[n / 5_usize.pow(digit) % 5]);
+            let above = |low: Option<usize>, high: Option<usize>| low.is_some() && high.is_some() && low > high;
+            let contradicts = above(default, max)
+                || above(default_limit, max_limit)
+                || above(default, default_limit)
+                || above(max, max_limit);
+            let mut builder = set(Builder::new(), default, Builder::default_size);
+            builder = set(builder, max, Builder::max_size);
+            builder = set(builder, default_limit, Builder::default_size_limit);
+            builder = set(builder, max_limit, Builder::max_size_limit);
+            assert_eq!(builder.clone().try_build().is_err(), contradicts, "{builder:?}");
+            if !contradicts {
+                let found @ [default_size, default_size_limit, max_size, max_size_limit] = sizes(builder.clone());
+                assert!(default_size <= max_size && default_size_limit <= max_size_limit, "{builder:?}: {found:?}");
+                assert!(default_size <= default_size_limit && max_size <= max_size_limit, "{builder:?}: {found:?}");
+                for (set, found) in [(max, max_size), (default_limit, default_size_limit), (max_limit, max_size_limit)]
+                {
+                    assert!(set.is_none_or(|set| set == found), "{builder:?}: {found:?}");
+                }
+                built += 1;
+            }
+        }
+        assert!(built > 100, "{built}");
     }
 
     #[test]

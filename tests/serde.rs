@@ -79,7 +79,7 @@ fn a_bad_value_is_refused_when_the_pool_is_built() {
     for (written, message) in [
         (r#"{"calibrate_calls_threshold": 0}"#, "Builder::calibrate_calls_threshold must be at least 1: it is 0"),
         (r#"{"max_percentile": 95}"#, "Builder::max_percentile must be above 0 and at most 1: it is 95"),
-        (r#"{"max_size": 99999999}"#, "Builder::max_size must be at most 33554432: it is 99999999"),
+        (r#"{"max_size": 99999999}"#, "Builder::max_size must be at most 32 MiB (33554432): it is 99999999"),
     ] {
         let builder: Builder = from_str(written).unwrap();
         assert_eq!(builder.try_build().unwrap_err().to_string(), message);

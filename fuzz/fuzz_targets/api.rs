@@ -138,15 +138,17 @@ impl<'a> Arbitrary<'a> for Len {
 impl Config {
     fn rules(&self) -> Rules {
         let class = |byte: u8| byte as usize % CLASSES;
-        let max_class = class(self.max_class);
+        // No class is above its limit, and no default above a max: such a configuration is refused.
         let max_limit = class(self.max_limit_class);
+        let default_limit = class(self.default_limit_class).min(max_limit);
+        let max_class = class(self.max_class).min(max_limit);
         Rules {
             threshold: u64::from(self.threshold) + 1,
             percentile: f64::from(self.percentile % 100 + 1) / 100.0,
             default_percentile: self.default_percentile.map(|percent| f64::from(percent % 100 + 1) / 100.0),
-            default_class: class(self.default_class).min(max_class),
+            default_class: class(self.default_class).min(max_class).min(default_limit),
             max_class,
-            default_limit: class(self.default_limit_class).min(max_limit),
+            default_limit,
             max_limit,
             budget: match self.budget % 6 {
                 0 => 0,

@@ -142,6 +142,8 @@ impl Settings {
             && sizes.into_iter().flatten().all(|Size(bytes)| bytes <= MAX_CLASS_SIZE)
             && !conflict(self.default_size, self.max_size)
             && !conflict(self.default_limit, self.max_limit)
+            && !conflict(self.default_size, self.default_limit)
+            && !conflict(self.max_size, self.max_limit)
     }
 
     fn check_sizes(&self, pool: &Pool) {
@@ -151,16 +153,13 @@ impl Settings {
         assert!(default <= max, "default {default} above max {max}");
     }
 
-    /// The first sizes: exactly what was set, where it was set.
+    /// The first sizes: exactly what was set, where it was set, but a default size never above the limit of the max size.
     fn check_first_sizes(&self, pool: &Pool) {
         self.check_sizes(pool);
         let rounded = |size: Size| size.0.max(MIN_CLASS_SIZE).next_power_of_two();
-        let default = self.default_size.map_or(MIN_CLASS_SIZE, rounded);
-        assert_eq!(pool.default_size(), default);
-        match (self.max_size, self.max_limit) {
-            (Some(max), _) => assert_eq!(pool.max_size(), rounded(max)),
-            (None, limit) => assert_eq!(pool.max_size(), limit.map_or(MAX_CLASS_SIZE, rounded).max(default)),
-        }
+        let max_limit = self.max_limit.map_or(MAX_CLASS_SIZE, rounded);
+        assert_eq!(pool.default_size(), self.default_size.map_or(MIN_CLASS_SIZE, rounded).min(max_limit));
+        assert_eq!(pool.max_size(), self.max_size.map_or(max_limit, rounded));
     }
 
     /// A few uses and a calibration: limits bind whatever was configured.
@@ -172,15 +171,12 @@ impl Settings {
         self.check_sizes(pool);
         let stats = pool.stats();
         assert!(stats.retained_bytes <= self.retained.map_or(64 << 20, |size| size.0));
-        if stats.calibrations > 0 {
-            let rounded = |size: Size| size.0.max(MIN_CLASS_SIZE).next_power_of_two();
-            if let Some(limit) = self.default_limit {
-                assert!(pool.default_size() <= rounded(limit), "default above its limit");
-            }
-            if let Some(limit) = self.max_limit {
-                let floor = self.default_limit.map_or(0, rounded);
-                assert!(pool.max_size() <= rounded(limit).max(floor), "max above its limit");
-            }
+        let rounded = |size: Size| size.0.max(MIN_CLASS_SIZE).next_power_of_two();
+        if let Some(limit) = self.default_limit {
+            assert!(pool.default_size() <= rounded(limit), "default above its limit");
+        }
+        if let Some(limit) = self.max_limit {
+            assert!(pool.max_size() <= rounded(limit), "max above its limit");
         }
     }
 }
