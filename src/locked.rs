@@ -193,7 +193,7 @@ impl Locked {
             return None;
         }
         let wanted = class_of(capacity);
-        let highest = (wanted + self.config.look_up_classes).min(CLASSES - 1);
+        let highest = (wanted + crate::class::LOOK_UP_CLASSES).min(CLASSES - 1);
         self.shelves[wanted..=highest].iter_mut().find_map(Shelf::pop)
     }
 

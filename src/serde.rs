@@ -19,7 +19,7 @@ pub(crate) struct Written {
     pub(crate) max_percentile: f64,
     pub(crate) default_policy: DefaultSize,
     pub(crate) growth: Growth,
-    pub(crate) look_up_classes: usize,
+    pub(crate) calibrate_early: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) default_size: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]

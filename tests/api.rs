@@ -24,7 +24,7 @@ static BUILT: Pool = Pool::builder()
     .max_percentile(0.99)
     .default_policy(DefaultSize::Percentile(0.9))
     .growth(Growth::MaxSize)
-    .look_up_classes(1)
+    .calibrate_early(false)
     .default_size(100)
     .max_size(1 << 20)
     .default_size_limit(4096)
@@ -33,7 +33,7 @@ static BUILT: Pool = Pool::builder()
     .thread_cache_bytes_max(32 << 10)
     .trim_interval(Duration::from_millis(500))
     .build();
-const BUILDER: Builder = Pool::builder().max_size(4096);
+const BUILDER: Builder = Builder::new().max_size(4096);
 static FROM_A_CONST: Pool = BUILDER.build();
 static CHECKED: Result<Pool, BuildError> = Pool::builder().default_size(64).try_build();
 static REFUSED: Result<Pool, BuildError> = Pool::builder().calibrate_calls_threshold(0).try_build();
@@ -69,7 +69,7 @@ fn functions_have_their_types() {
     let _: fn() -> &'static Pool = bytebufferpool::global;
 
     let _: fn() -> Pool = Pool::new;
-    let _: fn() -> Builder = Pool::builder;
+    let _: [fn() -> Builder; 2] = [Pool::builder, Builder::new];
     let _: for<'a> fn(&'a Pool) -> Borrowed<'a> = Pool::get;
     let _: for<'a> fn(&'a Pool, usize) -> Borrowed<'a> = Pool::get_with_capacity;
     let _: for<'a> fn(&'a Pool, usize) -> Result<Borrowed<'a>, TryReserveError> = Pool::try_get_with_capacity;
@@ -86,8 +86,8 @@ fn functions_have_their_types() {
     let _: fn(Builder, f64) -> Builder = Builder::max_percentile;
     let _: fn(Builder, DefaultSize) -> Builder = Builder::default_policy;
     let _: fn(Builder, Growth) -> Builder = Builder::growth;
-    let _: [fn(Builder, usize) -> Builder; 7] = [
-        Builder::look_up_classes,
+    let _: fn(Builder, bool) -> Builder = Builder::calibrate_early;
+    let _: [fn(Builder, usize) -> Builder; 6] = [
         Builder::default_size,
         Builder::max_size,
         Builder::default_size_limit,
@@ -167,6 +167,8 @@ fn traits_are_implemented() {
     }
     pool::<Pool>();
     value::<Builder>();
+    fn defaulted<T: Default>() {}
+    defaulted::<Builder>();
     value::<Stats>();
     value::<Dropped>();
     value::<ClassStats>();

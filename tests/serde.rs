@@ -21,7 +21,7 @@ fn a_configuration_survives_a_round_trip() {
         .max_percentile(0.123)
         .default_policy(DefaultSize::Percentile(0.77))
         .growth(Growth::MaxSize)
-        .look_up_classes(1)
+        .calibrate_early(false)
         .default_size(100)
         .max_size(1000)
         .default_size_limit(2000)

@@ -29,7 +29,6 @@ struct Config {
     percentile: u8,
     default_percentile: Option<u8>,
     jump: bool,
-    look_up: u8,
     default_class: u8,
     max_class: u8,
     default_limit_class: u8,
@@ -167,7 +166,7 @@ impl Config {
             .max_percentile(rules.percentile)
             .default_policy(rules.default_percentile.map_or(DefaultSize::Mode, DefaultSize::Percentile))
             .growth(if self.jump { Growth::MaxSize } else { Growth::NextClass })
-            .look_up_classes(self.look_up as usize % 3)
+            .calibrate_early(false)
             .default_size(size_of(rules.default_class))
             .max_size(size_of(rules.max_class))
             .default_size_limit(size_of(rules.default_limit))

@@ -17,7 +17,7 @@ struct Settings {
     percentile: Option<Share>,
     policy: Option<Policy>,
     growth: Option<bool>,
-    look_up: Option<u8>,
+    early: Option<bool>,
     default_size: Option<Size>,
     max_size: Option<Size>,
     default_limit: Option<Size>,
@@ -104,8 +104,8 @@ impl Settings {
         if let Some(max) = self.growth {
             builder = builder.growth(if max { Growth::MaxSize } else { Growth::NextClass });
         }
-        if let Some(classes) = self.look_up {
-            builder = builder.look_up_classes(classes.into());
+        if let Some(early) = self.early {
+            builder = builder.calibrate_early(early);
         }
         let sizes: [(Option<Size>, fn(Builder, usize) -> Builder); 6] = [
             (self.default_size, Builder::default_size),
@@ -138,7 +138,6 @@ impl Settings {
         self.threshold.as_ref().is_none_or(|calls| calls.value() != 0)
             && self.percentile.as_ref().is_none_or(Share::is_sound)
             && !matches!(&self.policy, Some(Policy::Percentile(share)) if !share.is_sound())
-            && self.look_up.is_none_or(|classes| classes <= 2)
             && sizes.into_iter().flatten().all(|Size(bytes)| bytes <= MAX_CLASS_SIZE)
             && !conflict(self.default_size, self.max_size)
             && !conflict(self.default_limit, self.max_limit)

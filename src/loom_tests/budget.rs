@@ -75,7 +75,7 @@ fn three_threads_share_a_budget_of_one_buffer() {
 fn idle_within_charged(buffers: usize) {
     check(Some(2), move || {
         ledger::compare_with_budget(true);
-        let pool = Arc::new(builder().retained_bytes_max(buffers * MIN_CLASS_SIZE).look_up_classes(0).build());
+        let pool = Arc::new(builder().retained_bytes_max(buffers * MIN_CLASS_SIZE).build());
         let threads = [(); 2].map(|()| {
             let pool = Arc::clone(&pool);
             spawn(move || {
@@ -183,7 +183,7 @@ fn idle_within_common(buffers: usize) {
         ledger::compare_with_budget(true);
         let registry = Registry::with_budget(buffers * MIN_CLASS_SIZE);
         let pools = ["one", "other"].map(|name| {
-            let builder = builder().retained_bytes_max(2 * MIN_CLASS_SIZE).look_up_classes(0);
+            let builder = builder().retained_bytes_max(2 * MIN_CLASS_SIZE);
             registry.get_or_create(name, builder).expect("values that are allowed")
         });
         let threads = pools.clone().map(|pool| {

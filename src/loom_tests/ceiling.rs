@@ -13,7 +13,7 @@ const SMALL: usize = 64;
 #[test]
 fn nothing_lies_above_a_ceiling_that_its_thread_has_seen() {
     check(Some(2), || {
-        let pool = Arc::new(builder().max_percentile(0.01).retained_bytes_max(4096).look_up_classes(0).build());
+        let pool = Arc::new(builder().max_percentile(0.01).retained_bytes_max(4096).build());
         drop((pool.get_with_capacity(SMALL), pool.get_with_capacity(SMALL), pool.get_with_capacity(SMALL)));
         let calibrator = {
             let pool = Arc::clone(&pool);

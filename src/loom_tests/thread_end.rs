@@ -30,7 +30,7 @@ fn a_thread_ends_while_its_pool_is_dropped() {
 #[test]
 fn a_shard_passes_to_the_next_thread_of_its_index() {
     check(Some(3), || {
-        let pool = Arc::new(builder().look_up_classes(0).build());
+        let pool = Arc::new(builder().build());
         let contents = Contents::default();
         let threads = [64, 256].map(|capacity| {
             let (pool, contents) = (Arc::clone(&pool), contents.clone());

@@ -12,7 +12,7 @@ use crate::Pool;
 fn beside_use(capacity: usize, preemptions: usize, disturb: fn(&Pool)) {
     check(Some(preemptions), move || {
         ledger::compare_with_budget(true);
-        let pool = Arc::new(builder().retained_bytes_max(2 * capacity).look_up_classes(0).build());
+        let pool = Arc::new(builder().retained_bytes_max(2 * capacity).build());
         assert_eq!(pool.prefill(capacity, 1), 1);
         assert_eq!(pool.trim(), 0, "it was not there when the interval began");
         let contents = Contents::default();

@@ -409,7 +409,7 @@ impl<'p> Op<'p> {
             }
         }
         // Nothing lies above the ceiling, so a get above it need not search.
-        let highest = (class + self.core.config.look_up_classes).min(self.pool.policy.load().max_class());
+        let highest = (class + crate::class::LOOK_UP_CLASSES).min(self.pool.policy.load().max_class());
         (class..=highest).find_map(|class| self.take_of_class(class))
     }
 

@@ -20,35 +20,31 @@ fn assert_room(room: usize, wanted: usize, classes_above_max: usize) {
     assert!(above <= classes_above_max, "{room} is {above} classes above the wanted {wanted}");
 }
 
-fn pool(look_up_classes: usize) -> Pool {
+fn pool() -> Pool {
     // One idle buffer of the largest class would otherwise spend half the budget.
-    Pool::builder().look_up_classes(look_up_classes).retained_bytes_max(256 << 20).trim_interval(NEVER).build()
+    Pool::builder().retained_bytes_max(256 << 20).trim_interval(NEVER).build()
 }
 
 #[test]
 fn every_length_asked_for_gets_room_in_a_class_at_most_two_above() {
-    for look_up_classes in 0..=2 {
-        let pool = pool(look_up_classes);
-        // Upwards a class is empty when first asked for and nothing lies above it; downwards all above it is full.
-        for len in lengths().chain(lengths().rev()) {
-            assert_room(pool.get_with_capacity(len).capacity(), len, look_up_classes);
-        }
-        assert!(pool.stats().hits > 2 * 65_000);
+    let pool = pool();
+    // Upwards a class is empty when first asked for and nothing lies above it; downwards all above it is full.
+    for len in lengths().chain(lengths().rev()) {
+        assert_room(pool.get_with_capacity(len).capacity(), len, 2);
     }
+    assert!(pool.stats().hits > 2 * 65_000);
 }
 
 #[test]
-fn a_look_up_reaches_as_many_classes_up_as_it_is_set_to_and_no_further() {
-    for look_up_classes in 0..=2 {
-        for class in 0..CLASSES {
-            for idle in class..CLASSES.min(class + 4) {
-                let pool = pool(look_up_classes);
-                assert_eq!(pool.prefill(MIN_CLASS_SIZE << idle, 1), 1);
-                let got = pool.get_with_capacity(MIN_CLASS_SIZE << class).capacity();
-                let found = idle - class <= look_up_classes;
-                assert_eq!(got, MIN_CLASS_SIZE << if found { idle } else { class }, "{class} {idle} {look_up_classes}");
-                assert_eq!(pool.stats().hits, u64::from(found));
-            }
+fn a_look_up_reaches_two_classes_up_and_no_further() {
+    for class in 0..CLASSES {
+        for idle in class..CLASSES.min(class + 4) {
+            let pool = pool();
+            assert_eq!(pool.prefill(MIN_CLASS_SIZE << idle, 1), 1);
+            let got = pool.get_with_capacity(MIN_CLASS_SIZE << class).capacity();
+            let found = idle - class <= 2;
+            assert_eq!(got, MIN_CLASS_SIZE << if found { idle } else { class }, "{class} {idle}");
+            assert_eq!(pool.stats().hits, u64::from(found));
         }
     }
 }
@@ -64,24 +60,22 @@ fn an_empty_pool_gives_exactly_the_class_of_the_length() {
 
 #[test]
 fn every_length_reached_by_growth_has_room_in_a_class_at_most_two_above() {
-    for look_up_classes in 0..=2 {
-        let pool = pool(look_up_classes);
-        for len in lengths().chain(lengths().rev()) {
-            let mut buf = pool.get_with_capacity(0);
-            let before = buf.capacity();
-            buf.reserve(len);
-            if len > before {
-                assert_room(buf.capacity(), len, look_up_classes);
-            } else {
-                assert_eq!(buf.capacity(), before, "there was room for {len}");
-            }
+    let pool = pool();
+    for len in lengths().chain(lengths().rev()) {
+        let mut buf = pool.get_with_capacity(0);
+        let before = buf.capacity();
+        buf.reserve(len);
+        if len > before {
+            assert_room(buf.capacity(), len, 2);
+        } else {
+            assert_eq!(buf.capacity(), before, "there was room for {len}");
         }
     }
 }
 
 #[test]
 fn growth_keeps_the_contents_at_every_class_edge() {
-    let pool = pool(2);
+    let pool = pool();
     for len in
         lengths().filter(|&len| len <= 65_600 && (len % 611 == 0 || is_class_size(len) || is_class_size(len + 1)))
     {

@@ -16,6 +16,7 @@ use proptest::prelude::*;
 
 use crate::builder::Config;
 use crate::calibration::{Limits, Sizes};
+use crate::class::LOOK_UP_CLASSES;
 use crate::locked::Locked;
 use crate::usage::Use;
 use crate::{CLASSES, DefaultSize, Growth, MAX_CLASS_SIZE, MIN_CLASS_SIZE, Pool, PooledBuf, Stats};
@@ -55,7 +56,7 @@ pub(super) struct Setup {
     pub max_percentile: f64,
     pub policy: DefaultSize,
     pub growth: Growth,
-    pub look_up_classes: usize,
+    pub calibrate_early: bool,
     pub default_size: usize,
     pub max_size: usize,
     pub default_size_limit: usize,
@@ -74,7 +75,7 @@ impl Setup {
             .max_percentile(self.max_percentile)
             .default_policy(self.policy)
             .growth(self.growth)
-            .look_up_classes(self.look_up_classes)
+            .calibrate_early(self.calibrate_early)
             .default_size(self.default_size)
             .max_size(self.max_size)
             .default_size_limit(self.default_size_limit)
@@ -95,7 +96,7 @@ impl Setup {
                 max_class_limit: class_by_search(self.max_size_limit),
             },
             growth: self.growth,
-            look_up_classes: self.look_up_classes,
+            calibrate_early: self.calibrate_early,
             initial: Sizes {
                 default_class: class_by_search(self.default_size),
                 max_class: class_by_search(self.max_size),
@@ -139,7 +140,7 @@ pub(super) fn setups() -> impl Strategy<Value = Setup> {
         prop_oneof![Just(0.95), Just(0.5), Just(1.0), Just(0.05)],
         policy,
         prop_oneof![Just(Growth::NextClass), Just(Growth::MaxSize)],
-        0..=2_usize,
+        any::<bool>(),
     );
     let initial = prop_oneof![
         4 => Just((64, 32 << 20)),
@@ -155,7 +156,7 @@ pub(super) fn setups() -> impl Strategy<Value = Setup> {
         max_percentile: learning.1,
         policy: learning.2,
         growth: learning.3,
-        look_up_classes: learning.4,
+        calibrate_early: learning.4,
         default_size: initial.0.min(limits.0),
         max_size: initial.1.max(initial.0).min(limits.1.max(limits.0)),
         default_size_limit: limits.0,
@@ -464,7 +465,7 @@ impl<'a> Driver<'a> {
         if wanted <= MAX_CLASS_SIZE {
             assert!(is_class_size(room), "{room} is no class size");
             let steps = class_by_search(room) - class_by_search(wanted);
-            assert!(steps <= self.setup.look_up_classes, "{steps} classes above the wanted one");
+            assert!(steps <= LOOK_UP_CLASSES, "{steps} classes above the wanted one");
         }
         let vec = match capacity {
             Some(capacity) => self.locked.get_with_capacity(capacity),

@@ -85,11 +85,12 @@ fn index(mut n: i64) -> usize {
     index.min(STEPS - 1)
 }
 
-/// Ours without what the original has not: no limit of its own on the default size.
+/// Ours without what the original has not: no limit of its own on the default size, no early look at a window.
 fn pool(threshold: u64, growth: Growth) -> Pool {
     Pool::builder()
         .calibrate_calls_threshold(threshold)
         .default_policy(DefaultSize::Mode)
+        .calibrate_early(false)
         .default_size_limit(MAX_CLASS_SIZE)
         .growth(growth)
         .trim_interval(NEVER)

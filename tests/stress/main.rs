@@ -211,11 +211,11 @@ fn pools() -> Vec<Named> {
                 .build(),
         ),
         named(
-            "no look-up",
+            "full windows only",
             300 << 10,
             Pool::builder()
                 .retained_bytes_max(300 << 10)
-                .look_up_classes(0)
+                .calibrate_early(false)
                 .max_percentile(0.5)
                 .calibrate_calls_threshold(200)
                 .thread_cache_bytes_max(4096)

@@ -1,4 +1,4 @@
-//! The policy laboratory: which default size, which jump, which look-up distance, on traces that users have.
+//! The policy laboratory: which default size and which jump, on traces that users have.
 //!
 //! `cargo run --release -p compare --bin policy [-- --data DIR] [--quick] [--out FILE]`
 //!
@@ -153,7 +153,6 @@ fn data_traces(directory: &Path, count: usize) -> Result<Vec<Trace>, String> {
 struct Policy {
     default: DefaultSize,
     growth: Growth,
-    look_up_classes: usize,
 }
 
 fn policies() -> Vec<Policy> {
@@ -162,9 +161,7 @@ fn policies() -> Vec<Policy> {
     let mut policies = Vec::new();
     for default in defaults {
         for growth in [Growth::NextClass, Growth::MaxSize] {
-            for look_up_classes in 0..=2 {
-                policies.push(Policy { default, growth, look_up_classes });
-            }
+            policies.push(Policy { default, growth });
         }
     }
     policies
@@ -176,7 +173,6 @@ impl Policy {
         Pool::builder()
             .default_policy(self.default)
             .growth(self.growth)
-            .look_up_classes(self.look_up_classes)
             .calibrate_calls_threshold(trace.sizes.len() as u64 / 80)
             .build()
     }
@@ -187,7 +183,7 @@ impl Policy {
             _ => "mode".to_owned(),
         };
         let growth = if self.growth == Growth::MaxSize { "max size" } else { "next class" };
-        format!("{default}, {growth}, look up {}", self.look_up_classes)
+        format!("{default}, {growth}")
     }
 }
 
