@@ -76,11 +76,11 @@ pub(crate) enum Reason {
     OutOfClass,
     OverCeiling,
     OverBudget,
-    ShelfFull,
+    DepotFull,
 }
 
 impl Reason {
-    pub(crate) const COUNT: usize = Reason::ShelfFull as usize + 1;
+    pub(crate) const COUNT: usize = Reason::DepotFull as usize + 1;
 }
 
 impl Default for Books {

@@ -51,7 +51,7 @@ impl Locked {
             growths: 0,
             allocated: 0,
             trimmed: 0,
-            dropped: Dropped { discarded: 0, out_of_class: 0, over_ceiling: 0, over_budget: 0, shelf_full: 0 },
+            dropped: Dropped { discarded: 0, out_of_class: 0, over_ceiling: 0, over_budget: 0, depot_full: 0 },
         }
     }
 

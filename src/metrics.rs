@@ -66,7 +66,7 @@ fn publish_stats(name: SharedString, stats: &Stats) {
         ("out_of_class", dropped.out_of_class),
         ("over_ceiling", dropped.over_ceiling),
         ("over_budget", dropped.over_budget),
-        ("shelf_full", dropped.shelf_full),
+        ("depot_full", dropped.depot_full),
     ] {
         counter!("bytebufferpool_dropped_total", "pool" => name.clone(), "reason" => reason).absolute(value);
     }

@@ -78,15 +78,15 @@ pub struct Dropped {
     pub over_ceiling: u64,
     /// The budget was spent.
     pub over_budget: u64,
-    /// The class's place in the shared part was full.
-    pub shelf_full: u64,
+    /// The shared part had no room for the buffer. Always 0 in this version: the budget alone limits the shared part.
+    pub depot_full: u64,
 }
 
 impl Dropped {
     /// All of them together.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.discarded + self.out_of_class + self.over_ceiling + self.over_budget + self.shelf_full
+        self.discarded + self.out_of_class + self.over_ceiling + self.over_budget + self.depot_full
     }
 }
 
@@ -128,12 +128,12 @@ impl fmt::Display for Stats {
         )?;
         writeln!(
             f,
-            "freed: discarded {}, out of class {}, over ceiling {}, over budget {}, shelf full {}, trimmed {}",
+            "freed: discarded {}, out of class {}, over ceiling {}, over budget {}, depot full {}, trimmed {}",
             dropped.discarded,
             dropped.out_of_class,
             dropped.over_ceiling,
             dropped.over_budget,
-            dropped.shelf_full,
+            dropped.depot_full,
             self.trimmed,
         )?;
         writeln!(f, "{:>8} {:>12} {:>8} {:>10}  calls in this window", "class", "calls", "kept", "bytes")?;

@@ -193,7 +193,7 @@ fn figures_have_their_types() {
         donated,
         growths,
         allocated,
-        dropped: Dropped { discarded, out_of_class, over_ceiling, over_budget, shelf_full, .. },
+        dropped: Dropped { discarded, out_of_class, over_ceiling, over_budget, depot_full, .. },
         trimmed,
         calibrations,
         default_size,
@@ -217,7 +217,7 @@ fn figures_have_their_types() {
         out_of_class,
         over_ceiling,
         over_budget,
-        shelf_full,
+        depot_full,
         trimmed,
         calibrations,
     ];

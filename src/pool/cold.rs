@@ -137,7 +137,7 @@ impl Core {
 
     /// `shelve` at a thread's end or flush.
     fn hand_over(&self, local: Local<'_>, batch: Batch) {
-        local.books.dropped[Reason::ShelfFull as usize].add(self.shelve(batch));
+        local.books.dropped[Reason::DepotFull as usize].add(self.shelve(batch));
     }
 
     /// Lays a charged batch on its shelf, or frees it; how many buffers were freed.
@@ -563,7 +563,7 @@ impl<'p> Op<'p> {
     fn shelve(self, batch: Batch) -> bool {
         let freed = self.core.shelve(batch);
         if freed > 0 {
-            self.add(|books| &books.dropped[Reason::ShelfFull as usize], freed);
+            self.add(|books| &books.dropped[Reason::DepotFull as usize], freed);
         }
         freed == 0
     }
@@ -722,7 +722,7 @@ pub(crate) fn stats(shared: Option<&Shared<Core>>, policy: Policy) -> Stats {
         out_of_class: dropped(Reason::OutOfClass),
         over_ceiling: dropped(Reason::OverCeiling),
         over_budget: dropped(Reason::OverBudget),
-        shelf_full: dropped(Reason::ShelfFull),
+        depot_full: dropped(Reason::DepotFull),
     };
     stats.calibrations = core.calibrator.calibrations();
     for (class, row) in stats.classes.iter_mut().enumerate() {

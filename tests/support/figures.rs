@@ -28,7 +28,7 @@ pub fn figures(pool: &str, stats: &Stats) -> BTreeMap<String, f64> {
         ("out_of_class", dropped.out_of_class),
         ("over_ceiling", dropped.over_ceiling),
         ("over_budget", dropped.over_budget),
-        ("shelf_full", dropped.shelf_full),
+        ("depot_full", dropped.depot_full),
     ];
     let plain = plain.map(|(name, value)| (format!("bytebufferpool_{name}{{pool=\"{pool}\"}}"), value as f64));
     let by_reason = by_reason.map(|(reason, value)| {

@@ -129,7 +129,7 @@ fn prometheus(stats: &Stats) -> PooledBuf {
         ("out_of_class", dropped.out_of_class),
         ("over_ceiling", dropped.over_ceiling),
         ("over_budget", dropped.over_budget),
-        ("shelf_full", dropped.shelf_full),
+        ("depot_full", dropped.depot_full),
     ] {
         let _ = writeln!(text, "bytebufferpool_dropped_total{{reason=\"{reason}\"}} {count}");
     }
