@@ -7,8 +7,6 @@ use crate::Pool;
 use crate::announce::{Calibration, Hook};
 use crate::calibration::{DefaultSize, Limits, Sizes};
 use crate::class::{MAX_CLASS_SIZE, MIN_CLASS_SIZE, class_of};
-#[cfg(feature = "serde")]
-use crate::serde::Written;
 use crate::sync::const_unless_loom;
 
 /// How far a guard's buffer jumps when what is written to it no longer fits.
@@ -38,7 +36,9 @@ pub enum Growth {
 /// ```
 ///
 /// With the feature `serde` it is read from a configuration file. What is left out has its default, an unknown field is
-/// an error, and values are judged when the pool is built:
+/// an error, and values are judged when the pool is built. The callback of a configuration is not written, nor what the
+/// feature `leak-trace` adds. All other fields are always written, in the order of the setters, so that a format that does
+/// not name them (postcard, bincode) reads back what it wrote:
 ///
 #[cfg_attr(not(feature = "serde"), doc = "```ignore")]
 #[cfg_attr(feature = "serde", doc = "```")]
@@ -66,6 +66,7 @@ pub enum Growth {
 /// static RESPONSES: Pool = Pool::builder().max_size(1 << 20).max_size_limit(4096).build();
 /// ```
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(::serde::Serialize, ::serde::Deserialize), serde(default, deny_unknown_fields))]
 #[must_use = "a Builder does nothing until it is built"]
 pub struct Builder {
     calibrate_calls_threshold: u64,
@@ -80,9 +81,12 @@ pub struct Builder {
     max_size_limit: Option<usize>,
     retained_bytes_max: usize,
     thread_cache_bytes_max: usize,
+    #[cfg_attr(feature = "serde", serde(rename = "trim_interval_seconds", with = "crate::serde::seconds"))]
     trim_interval: Duration,
+    #[cfg_attr(feature = "serde", serde(skip))]
     on_calibration: Hook,
     #[cfg(feature = "leak-trace")]
+    #[cfg_attr(feature = "serde", serde(skip))]
     leak_sample_every: u32,
 }
 
@@ -433,43 +437,6 @@ impl Builder {
                 Ok(config) => Ok(Pool::with_config(config)),
                 Err(error) => Err(error),
             }
-        }
-    }
-
-    #[cfg(feature = "serde")]
-    pub(crate) fn written(&self) -> Written {
-        Written {
-            calibrate_calls_threshold: self.calibrate_calls_threshold,
-            max_percentile: self.max_percentile,
-            default_policy: self.default_policy,
-            growth: self.growth,
-            calibrate_early: self.calibrate_early,
-            default_size: self.default_size,
-            max_size: self.max_size,
-            default_size_limit: self.default_size_limit,
-            max_size_limit: self.max_size_limit,
-            retained_bytes_max: self.retained_bytes_max,
-            thread_cache_bytes_max: self.thread_cache_bytes_max,
-            trim_interval_seconds: self.trim_interval,
-        }
-    }
-
-    #[cfg(feature = "serde")]
-    pub(crate) fn from_written(written: Written) -> Builder {
-        Builder {
-            calibrate_calls_threshold: written.calibrate_calls_threshold,
-            max_percentile: written.max_percentile,
-            default_policy: written.default_policy,
-            growth: written.growth,
-            calibrate_early: written.calibrate_early,
-            default_size: written.default_size,
-            max_size: written.max_size,
-            default_size_limit: written.default_size_limit,
-            max_size_limit: written.max_size_limit,
-            retained_bytes_max: written.retained_bytes_max,
-            thread_cache_bytes_max: written.thread_cache_bytes_max,
-            trim_interval: written.trim_interval_seconds,
-            ..Builder::new()
         }
     }
 

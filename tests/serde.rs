@@ -5,12 +5,17 @@ use std::time::Duration;
 use bytebufferpool::{Builder, DefaultSize, Growth, Pool};
 use serde_json::{Value, from_str, json, to_string, to_value};
 
+/// Through JSON, and through a format that does not say which field is which, so that all of them must be written.
+///
 /// A `Builder` shows all it holds in its `Debug`.
 #[track_caller]
 fn assert_round_trip(builder: &Builder) {
     let written = to_string(builder).unwrap();
     let read: Builder = from_str(&written).unwrap();
     assert_eq!(format!("{read:?}"), format!("{builder:?}"), "{written}");
+    let written = postcard::to_stdvec(builder).unwrap();
+    let read: Builder = postcard::from_bytes(&written).unwrap();
+    assert_eq!(format!("{read:?}"), format!("{builder:?}"), "{written:?}");
 }
 
 #[test]
@@ -48,7 +53,7 @@ fn what_is_written_is_what_people_would_write() {
     assert_eq!(written["default_policy"], json!({ "percentile": 0.5 }));
     assert_eq!((&written["growth"], &written["max_size"]), (&json!("max_size"), &json!(4096)));
     assert_eq!(written["trim_interval_seconds"], json!(1.5));
-    assert_eq!(written.get("default_size"), None, "what was not set follows what was");
+    assert_eq!(written.get("default_size"), Some(&Value::Null), "what was not set follows what was");
     assert_eq!(to_value(Pool::builder().default_policy(DefaultSize::Mode)).unwrap()["default_policy"], json!("mode"));
 }
 
@@ -59,10 +64,37 @@ fn what_is_left_out_has_its_default() {
 }
 
 #[test]
+fn null_is_as_good_as_left_out() {
+    let written = r#"{ "default_size": null, "max_size": null, "default_size_limit": null, "max_size_limit": null }"#;
+    let read: Builder = from_str(written).unwrap();
+    assert_eq!(format!("{read:?}"), format!("{:?}", Pool::builder()));
+}
+
+/// As it was written when what had not been set was left out, but for `look_up_classes`, which is no setting any more.
+#[test]
+fn a_file_of_an_earlier_version_is_read() {
+    let written = r#"{ "calibrate_calls_threshold": 7, "max_percentile": 0.5, "default_policy": "mode",
+        "growth": "next_class", "max_size": 4096, "retained_bytes_max": 1000, "thread_cache_bytes_max": 0,
+        "trim_interval_seconds": 1.5 }"#;
+    let read: Builder = from_str(written).unwrap();
+    let same = Pool::builder()
+        .calibrate_calls_threshold(7)
+        .max_percentile(0.5)
+        .default_policy(DefaultSize::Mode)
+        .max_size(4096)
+        .retained_bytes_max(1000)
+        .thread_cache_bytes_max(0)
+        .trim_interval(Duration::from_millis(1500));
+    assert_eq!(format!("{read:?}"), format!("{same:?}"));
+}
+
+#[test]
 fn mistakes_are_errors_that_say_where() {
     for (written, part) in [
         (r#"{"max_sise": 5}"#, "unknown field `max_sise`"),
         (r#"{"trim_interval": 5}"#, "unknown field `trim_interval`"),
+        (r#"{"on_calibration": null}"#, "unknown field `on_calibration`"),
+        (r#"{"look_up_classes": 2}"#, "unknown field `look_up_classes`"),
         (r#"{"trim_interval_seconds": -1}"#, "trim_interval_seconds is -1"),
         (r#"{"max_size": -1}"#, "invalid value: integer `-1`"),
         (r#"{"max_size": "1 MiB"}"#, "invalid type: string"),
