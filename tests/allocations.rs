@@ -279,6 +279,76 @@ fn from_producer_to_consumer_a_warm_use_touches_the_heap_0_times() {
     }
 }
 
+/// One use after the other touched the heap 0 times, but a burst did when it ended: prefill had put its buffers into the
+/// shared part in full batches, the burst's drops gave them back in batches of two, and these needed a longer queue, which a
+/// drop allocated (2 allocations, 35 200 bytes). The same fault made the producer and consumer above allocate now and then,
+/// for 30 000 bytes, with all 10 000 gets hits.
+#[test]
+fn a_burst_within_what_was_prefilled_touches_the_heap_0_times() {
+    const SIZE: usize = 32 << 10;
+    let pool = pool();
+    assert_eq!(pool.prefill(SIZE, 300), 300);
+    for _ in 0..USES {
+        pool.get_with_capacity(SIZE).push(1);
+    }
+    let mut held = Vec::with_capacity(250);
+    for burst in [8, 60, 250] {
+        let operations = during(|| {
+            held.extend((0..burst).map(|_| pool.get_with_capacity(SIZE)));
+            held.clear();
+        });
+        assert_eq!(operations, Operations::NONE, "{burst} held at once; {}", pool.stats());
+    }
+}
+
+/// A logger's lines wait in a queue for the thread that writes them. What the shared part needed for 20 000 buffers that
+/// come back from another thread must be there after the first rounds: a structure of fixed length would free some of them
+/// each time, and one that trim frees would be allocated again in a drop, so an interval passes in each round.
+#[test]
+fn a_queue_of_20_000_lines_filled_and_drained_again_and_again_touches_the_heap_0_times() {
+    const LINES: usize = 20_000;
+    const ROUNDS: usize = 12;
+    // In these the consumer's cache fills, out of the producer's reach.
+    const FIRST_ROUNDS: usize = 6;
+    let pool = pool();
+    let (queue, drained) = (Channel::new(LINES), Channel::new(1));
+    let (pool, queue, drained) = (&pool, &queue, &drained);
+    // Judged afterwards: a panic in one thread would leave the other waiting for ever.
+    let [producer, consumer] = std::thread::scope(|scope| {
+        let producer = scope.spawn(move || {
+            [(); ROUNDS].map(|()| {
+                during(|| {
+                    for _ in 0..LINES {
+                        let mut line = pool.get_with_capacity(200);
+                        line.resize(200, b'x');
+                        queue.send(line);
+                    }
+                    drained.receive();
+                })
+            })
+        });
+        let consumer = scope.spawn(move || {
+            // Only a full queue is drained, so each round holds all lines at once.
+            [(); ROUNDS].map(|()| {
+                during(|| {
+                    queue.wait_until_full();
+                    (0..LINES).for_each(|_| drop(queue.receive()));
+                    // What was used in this interval or the last one is not freed.
+                    pool.trim();
+                    drained.send(());
+                })
+            })
+        });
+        [producer.join().unwrap(), consumer.join().unwrap()]
+    });
+    let stats = pool.stats();
+    for (who, rounds) in [("producer", producer), ("consumer", consumer)] {
+        let later = &rounds[FIRST_ROUNDS..];
+        assert!(later.iter().all(|round| *round == Operations::NONE), "{who}: {later:?}; {stats}");
+    }
+    assert_eq!((stats.dropped.total(), stats.trimmed), (0, 0), "{stats}");
+}
+
 #[test]
 fn from_producer_to_consumer_a_frozen_buffer_costs_its_one_box() {
     let pool = Arc::new(pool());

@@ -27,4 +27,8 @@ impl<T> Channel<T> {
         self.changed.notify_all();
         queue.pop_front().expect("waited for")
     }
+
+    pub fn wait_until_full(&self) {
+        drop(self.changed.wait_while(self.queue.lock().unwrap(), |queue| queue.len() < self.capacity).unwrap());
+    }
 }
