@@ -88,6 +88,90 @@ fn an_owned_get_that_finds_no_memory_is_an_error_and_keeps_no_reference() {
     }
 }
 
+/// A use by a function that does not return errors, with its first, second … buffer allocation refused once, until it has
+/// no more of them; returns how many it had. `get` panicked then, though the allocator would have given memory at the
+/// next attempt. It attempts a second time in order to fail as `Vec` does, and so what that gives counts.
+fn refused_once_everywhere(start: impl Fn(&Arc<Pool>), path: impl Fn(&Arc<Pool>)) -> u64 {
+    for successes in 0.. {
+        let pool = Arc::new(Pool::new());
+        start(&pool);
+        let ((), failed) = failing_after(successes, || path(&pool));
+        assert_works(&pool);
+        if !failed {
+            return successes;
+        }
+    }
+    unreachable!("a path that allocates without end")
+}
+
+#[test]
+fn a_get_that_is_refused_once_works() {
+    type Get = fn(&Arc<Pool>, usize);
+    let gets: [(&str, Get); 4] = [
+        ("get", |pool, _| drop(pool.get())),
+        ("get_owned", |pool, _| drop(pool.get_owned())),
+        ("get_with_capacity", |pool, capacity| {
+            let mut buf = pool.get_with_capacity(capacity);
+            assert!(buf.is_empty() && buf.capacity() >= capacity);
+            buf.extend_from_slice(b"works");
+            assert_eq!(buf, *b"works");
+        }),
+        ("get_owned_with_capacity", |pool, capacity| drop(pool.get_owned_with_capacity(capacity))),
+    ];
+    for (name, get) in gets {
+        for capacity in CAPACITIES {
+            let places = refused_once_everywhere(
+                |_| (),
+                |pool| {
+                    get(pool, capacity);
+                    let stats = pool.stats();
+                    assert_eq!((stats.gets, stats.misses, stats.allocated), (1, 1, 1), "{name}({capacity}): {stats}");
+                },
+            );
+            assert!(places >= 1, "{name}({capacity}): nothing was refused");
+        }
+    }
+}
+
+#[test]
+fn a_get_that_is_refused_once_after_others_works() {
+    let places = refused_once_everywhere(
+        |pool| drop(pool.get_with_capacity(1000)),
+        |pool| {
+            let held: Vec<_> = CAPACITIES.map(|capacity| pool.get_with_capacity(capacity)).into();
+            drop(held);
+        },
+    );
+    assert_eq!(places, CAPACITIES.len() as u64 - 1, "all but the one of 1 KiB are misses");
+}
+
+#[test]
+fn a_growth_that_is_refused_once_works() {
+    type Grow = fn(&mut bytebufferpool::PooledBuf<&Pool>);
+    let grows: [(&str, Grow); 7] = [
+        ("extend_from_slice", |buf| buf.extend_from_slice(&[7; 5000])),
+        ("extend_from_slice, past the largest class", |buf| buf.extend_from_slice(&[7; MAX_CLASS_SIZE])),
+        ("push", |buf| (0..100).for_each(|_| buf.push(7))),
+        ("resize", |buf| buf.resize(50_000, 7)),
+        ("reserve", |buf| buf.reserve(50_000)),
+        ("extend", |buf| buf.extend([7; 500])),
+        ("put_bytes", |buf| buf.put_bytes(7, 500)),
+    ];
+    for (name, grow) in grows {
+        let places = refused_once_everywhere(
+            |pool| drop(pool.get_with_capacity(64)),
+            |pool| {
+                let mut buf = pool.get_with_capacity(64);
+                buf.extend_from_slice(&[3; 60]);
+                grow(&mut buf);
+                assert!(buf.starts_with(&[3; 60]), "{name}");
+                assert!(buf[60..].iter().all(|byte| *byte == 7), "{name}");
+            },
+        );
+        assert!(places >= 1, "{name}: nothing was refused");
+    }
+}
+
 #[test]
 fn a_hit_needs_no_memory() {
     let pool = Pool::new();
