@@ -390,7 +390,8 @@ impl Builder {
     /// One guard in how many is traced for [`Pool::outstanding_report`]: feature `leak-trace`. Default 128; 1 traces
     /// every guard, 0 none.
     ///
-    /// A guard that is traced takes a lock of its pool and allocates, at its begin and again at its end.
+    /// A guard that is traced takes a lock of its pool at its begin and again at its end, and may allocate or free memory. If
+    /// there is no memory for it, it is not traced.
     #[cfg(feature = "leak-trace")]
     pub const fn leak_sample_every(mut self, guards: u32) -> Builder {
         self.leak_sample_every = guards;

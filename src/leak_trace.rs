@@ -1,76 +1,132 @@
-//! Feature `leak-trace`: where the guards come from that have not ended.
+//! Feature `leak-trace`: where the guards were made that have not ended.
 //!
-//! `Stats::outstanding` says that buffers do not come home; this says whose. Of every so many guards one, chosen at
-//! random, is noted in a table of its pool with the place of its `get` and the time. At random, because a program that
-//! gets three buffers in turn would, with a count, always show the same one. A guard that is not chosen costs a few
-//! instructions, one that is a lock and an entry.
+//! `Stats::outstanding` says that buffers are not returned; this says whose. Of every so many guards one, chosen at random,
+//! is noted in a table of its pool with the place of its `get` and the time. At random, because a program that gets three
+//! buffers in turn would, with a count, always show the same one. A guard that is not chosen costs a few instructions, one
+//! that is chosen a lock and a row of the table.
+//!
+//! The table is a `Vec` of rows with a list of the free ones, because a `Vec` can grow fallibly: a guard for which there is
+//! no row is not traced, and a `try_` call does not abort for it. It grows outside its lock, because a global allocator may
+//! itself use a pool. Its memory is freed when no traced guard is left; until then it is that of the most guards that were
+//! traced at once.
 //!
 //! Nothing of this is compiled without the feature: the guard then has no field for it.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::mem;
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
 use crate::sync::{Mutex, const_unless_loom, lock, thread_local};
 
-/// What a guard carries: its number in the table, 0 for one that is not traced.
+/// What a guard carries: the number of its row, counted from 1; 0 for one that is not traced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ticket(u64);
+pub(crate) struct Ticket(usize);
+
+impl Ticket {
+    const NONE: Ticket = Ticket(0);
+}
 
 /// The traced guards of a pool.
 pub(crate) struct Table(Mutex<Rows>);
 
 struct Rows {
-    tickets: u64,
-    guards: BTreeMap<u64, Guard>,
+    rows: Vec<Row>,
+    /// The first free row, as a ticket.
+    free: usize,
+    taken: usize,
 }
 
+#[derive(Clone, Copy)]
+enum Row {
+    Taken(Guard),
+    Free {
+        /// As a ticket.
+        next: usize,
+    },
+}
+
+#[derive(Clone, Copy)]
 struct Guard {
     site: &'static Location<'static>,
-    began: Instant,
+    /// `None` where there is no clock.
+    began: Option<Instant>,
 }
+
+/// The first rows of a table, and as many as one keeps when no guard is traced.
+const ROWS_MIN: usize = 64;
+
+const _: () = assert!(ROWS_MIN * size_of::<Row>() <= 2048);
 
 impl Table {
     const_unless_loom! {
         pub(crate) const fn new() -> Table {
-            Table(Mutex::new(Rows { tickets: 0, guards: BTreeMap::new() }))
+            Table(Mutex::new(Rows::NONE))
         }
     }
 
     /// A guard begins at `site`; one in `every` is traced.
     #[inline]
     pub(crate) fn begin(&self, every: u32, site: &'static Location<'static>) -> Ticket {
-        if is_chosen(every) { self.trace(site) } else { Ticket(0) }
+        if is_chosen(every) { self.trace(site) } else { Ticket::NONE }
     }
 
     #[cold]
     fn trace(&self, site: &'static Location<'static>) -> Ticket {
-        let began = Instant::now();
-        let mut rows = lock(&self.0);
-        rows.tickets += 1;
-        let ticket = rows.tickets;
-        rows.guards.insert(ticket, Guard { site, began });
-        Ticket(ticket)
+        let guard = Guard { site, began: now() };
+        loop {
+            let mut rows = lock(&self.0);
+            if let Some(ticket) = rows.put(guard) {
+                return ticket;
+            }
+            let wanted = (2 * rows.rows.capacity()).max(ROWS_MIN);
+            drop(rows);
+            let mut larger = Vec::new();
+            if larger.try_reserve_exact(wanted).is_err() {
+                return Ticket::NONE;
+            }
+            let left_behind = lock(&self.0).move_to(larger);
+            drop(left_behind);
+        }
     }
 
     #[inline]
     pub(crate) fn end(&self, ticket: Ticket) {
-        if ticket != Ticket(0) {
+        if ticket != Ticket::NONE {
             self.remove(ticket);
         }
     }
 
     #[cold]
     fn remove(&self, ticket: Ticket) {
-        lock(&self.0).guards.remove(&ticket.0);
+        let left_behind = lock(&self.0).take(ticket);
+        drop(left_behind);
+    }
+
+    /// The traced guards at this moment.
+    fn guards(&self) -> Vec<Guard> {
+        let mut guards = Vec::new();
+        loop {
+            let rows = lock(&self.0);
+            let taken = rows.taken;
+            if taken <= guards.capacity() {
+                guards.extend(rows.rows.iter().filter_map(|row| match row {
+                    Row::Taken(guard) => Some(guard),
+                    Row::Free { .. } => None,
+                }));
+                return guards;
+            }
+            drop(rows);
+            guards.reserve(taken);
+        }
     }
 
     pub(crate) fn report(&self, every: u32, outstanding: u64) -> OutstandingReport {
         let mut by_site: BTreeMap<&'static Location<'static>, OutstandingSite> = BTreeMap::new();
-        for guard in lock(&self.0).guards.values() {
-            let age = guard.began.elapsed();
+        for guard in self.guards() {
+            let age = guard.began.map_or(Duration::ZERO, |began| began.elapsed());
             let site = by_site.entry(guard.site).or_insert(OutstandingSite {
                 location: guard.site,
                 traced: 0,
@@ -85,6 +141,55 @@ impl Table {
         sites.sort_by_key(|site| (std::cmp::Reverse(site.traced), std::cmp::Reverse(site.oldest)));
         OutstandingReport { outstanding, sample_every: every, sites }
     }
+}
+
+impl Rows {
+    const NONE: Rows = Rows { rows: Vec::new(), free: 0, taken: 0 };
+
+    /// Puts `guard` in a free row or behind the last, if there is one without growing.
+    fn put(&mut self, guard: Guard) -> Option<Ticket> {
+        let row = Row::Taken(guard);
+        let ticket = match self.free {
+            0 if self.rows.len() == self.rows.capacity() => return None,
+            0 => {
+                self.rows.push(row);
+                self.rows.len()
+            }
+            ticket => {
+                match mem::replace(&mut self.rows[ticket - 1], row) {
+                    Row::Free { next } => self.free = next,
+                    Row::Taken(_) => unreachable!("only free rows are in the list"),
+                }
+                ticket
+            }
+        };
+        self.taken += 1;
+        Some(Ticket(ticket))
+    }
+
+    /// Frees the row of `ticket`, and empties a table that has grown and has none left. What it returns is to be dropped
+    /// without the lock.
+    fn take(&mut self, ticket: Ticket) -> Rows {
+        self.rows[ticket.0 - 1] = Row::Free { next: self.free };
+        self.free = ticket.0;
+        self.taken -= 1;
+        if self.taken == 0 && self.rows.capacity() > ROWS_MIN { mem::replace(self, Rows::NONE) } else { Rows::NONE }
+    }
+
+    /// Moves the rows to `larger`; not if another thread's is larger. What it returns is to be dropped without the lock.
+    fn move_to(&mut self, mut larger: Vec<Row>) -> Vec<Row> {
+        if larger.capacity() > self.rows.capacity() {
+            larger.append(&mut self.rows);
+            mem::swap(&mut self.rows, &mut larger);
+        }
+        larger
+    }
+}
+
+/// `None` on the one target where asking for the time panics.
+fn now() -> Option<Instant> {
+    let has_clock = !cfg!(all(target_family = "wasm", target_os = "unknown"));
+    has_clock.then(Instant::now)
 }
 
 impl fmt::Debug for Table {
@@ -114,7 +219,7 @@ fn is_chosen(every: u32) -> bool {
     })
 }
 
-/// Where the guards come from that have not ended; see [`Pool::outstanding_report`](crate::Pool::outstanding_report).
+/// Where the guards were made that have not ended; see [`Pool::outstanding_report`](crate::Pool::outstanding_report).
 ///
 /// `Display` prints a line for each site.
 #[derive(Clone, Debug)]
@@ -136,9 +241,9 @@ pub struct OutstandingSite {
     pub location: &'static Location<'static>,
     /// How many; about [`OutstandingReport::sample_every`] times as many are out in truth.
     pub traced: u64,
-    /// Since the first of them was made.
+    /// Time since the first of them was made; zero on `wasm32-unknown-unknown`, which has no clock.
     pub oldest: Duration,
-    /// Since the last of them was made.
+    /// Time since the last of them was made; the same holds.
     pub youngest: Duration,
 }
 

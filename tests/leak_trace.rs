@@ -1,10 +1,66 @@
 //! Feature `leak-trace`: every way to begin and to end a guard is traced.
+#![allow(unsafe_code)]
 
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::panic::Location;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use bytebufferpool::{Pool, PooledBuf};
+
+/// The system's allocator, which a thread can make refuse, or make use a pool itself.
+struct Moody;
+
+#[derive(Clone, Copy, PartialEq)]
+enum Mood {
+    Willing,
+    Refusing,
+    /// Gets and drops a buffer at every allocation, but not within that.
+    UsingAPool,
+}
+
+thread_local! {
+    static MOOD: Cell<Mood> = const { Cell::new(Mood::Willing) };
+}
+
+#[global_allocator]
+static MOODY: Moody = Moody;
+
+static OF_THE_ALLOCATOR: Pool = Pool::builder().leak_sample_every(1).build();
+static WAS_USED: AtomicBool = AtomicBool::new(false);
+
+// SAFETY: a block is the system's, with the layout asked for, or there is none.
+unsafe impl GlobalAlloc for Moody {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        match MOOD.get() {
+            Mood::Willing => {}
+            Mood::Refusing => return std::ptr::null_mut(),
+            Mood::UsingAPool => {
+                MOOD.set(Mood::Willing);
+                drop(OF_THE_ALLOCATOR.get());
+                WAS_USED.store(true, Ordering::Relaxed);
+                MOOD.set(Mood::UsingAPool);
+            }
+        }
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: as above; every block is the system's.
+        unsafe { System.dealloc(block, layout) }
+    }
+}
+
+fn in_mood<T>(mood: Mood, work: impl FnOnce() -> T) -> T {
+    MOOD.set(mood);
+    let done = work();
+    MOOD.set(Mood::Willing);
+    done
+}
 
 fn pool() -> Arc<Pool> {
     Arc::new(Pool::builder().leak_sample_every(1).build())
@@ -99,4 +155,76 @@ fn one_in_so_many_is_traced() {
     let held = none.get();
     assert!(none.outstanding_report().sites.is_empty());
     drop(held);
+}
+
+/// With a table that grew by `BTreeMap::insert` the `try_` call ended the process.
+#[test]
+fn a_guard_for_which_the_table_has_no_memory_is_not_traced() {
+    const GUARDS: usize = 300;
+    for traced_before in [0, 1, 200] {
+        let pool = pool();
+        assert_eq!(pool.prefill(64, 2 * GUARDS), 2 * GUARDS);
+        let before: Vec<_> = (0..traced_before).map(|_| pool.get()).collect();
+        let mut held = Vec::with_capacity(GUARDS);
+        in_mood(Mood::Refusing, || {
+            for _ in 0..GUARDS {
+                held.push(pool.try_get_with_capacity(64));
+            }
+        });
+        assert!(held.iter().all(Result::is_ok), "each of them is a hit");
+        let traced = || pool.outstanding_report().sites.iter().map(|site| site.traced).sum::<u64>();
+        let traced_with_them = traced();
+        assert!((traced_before as u64..GUARDS as u64).contains(&traced_with_them), "{traced_with_them} are traced");
+        assert_eq!(pool.outstanding_report().outstanding, (traced_before + GUARDS) as u64);
+        // There is memory again.
+        let after: Vec<_> = (0..GUARDS).map(|_| pool.get()).collect();
+        assert_eq!(traced(), traced_with_them + GUARDS as u64);
+        drop((before, held, after));
+        assert_eq!(lines(&pool), []);
+    }
+}
+
+#[test]
+fn an_allocator_may_use_the_pool_whose_table_grows() {
+    assert_eq!(OF_THE_ALLOCATOR.prefill(64, 1000), 1000);
+    let (sender, done) = mpsc::channel();
+    thread::spawn(move || {
+        // The thread's own structures, made before.
+        drop(OF_THE_ALLOCATOR.get());
+        let mut held = Vec::with_capacity(500);
+        in_mood(Mood::UsingAPool, || {
+            for _ in 0..500 {
+                held.push(OF_THE_ALLOCATOR.get());
+            }
+        });
+        assert!(WAS_USED.load(Ordering::Relaxed), "the table did not grow");
+        assert_eq!(lines(&OF_THE_ALLOCATOR).iter().map(|line| line.1).sum::<u64>(), 500);
+        in_mood(Mood::UsingAPool, || drop(OF_THE_ALLOCATOR.outstanding_report()));
+        drop(held);
+        assert_eq!(lines(&OF_THE_ALLOCATOR), []);
+        sender.send(()).unwrap();
+    });
+    done.recv_timeout(Duration::from_secs(20)).expect("a lock of the table was held while memory was allocated");
+}
+
+#[test]
+fn rows_are_used_again_and_a_guard_ends_only_its_own() {
+    let pool = pool();
+    let mut held = Vec::new();
+    for round in 0..5 {
+        let begin = line() + 1;
+        held.extend((0..100 * (round + 1)).map(|_| pool.get()));
+        let of_this_line = |pool| lines(pool).into_iter().find(|found| found.0 == begin).map(|found| found.1);
+        let expected = (held.len() as u64, Some(held.len() as u64));
+        assert_eq!((pool.outstanding_report().outstanding, of_this_line(&pool)), expected, "round {round}");
+        // Not in the order in which they were made.
+        let mut odd = false;
+        held.retain(|_| {
+            odd = !odd;
+            odd
+        });
+        assert_eq!(of_this_line(&pool), Some(held.len() as u64));
+    }
+    drop(held);
+    assert_eq!(lines(&pool), []);
 }
