@@ -7,7 +7,7 @@ use crate::class::CLASSES;
 /// How many buffers a batch holds: with the class and the length, 128 bytes, two cache lines.
 pub(crate) const BATCH_SLOTS: usize = 15;
 
-const _: () = assert!(size_of::<Batch>() == 128);
+const _: () = assert!(size_of::<usize>() != 8 || size_of::<Batch>() == 128);
 const _: () = assert!(CLASSES <= u8::MAX as usize);
 
 // In this order whatever the compiler likes: another takes 136 bytes.
