@@ -434,13 +434,18 @@ fn extend_from_within_out_of_range_names_the_range_and_changes_nothing() {
     assert_eq!(pool.stats().growths, 0);
 }
 
+/// Where pointers have 32 bits, a `Vec` of `isize::MAX` bytes can be had.
+const IMPOSSIBLE: &[usize] = match usize::BITS {
+    64 => &[usize::MAX, usize::MAX - 1, isize::MAX as usize + 1, isize::MAX as usize, isize::MAX as usize - 64],
+    _ => &[usize::MAX, usize::MAX - 1, isize::MAX as usize + 1],
+};
+
 #[test]
 fn a_capacity_that_cannot_be_is_an_error_and_no_figure_changes() {
     let pool = Arc::new(Pool::new());
     pool.get_with_capacity(1000).push(1);
     let before = pool.stats();
-    for capacity in [usize::MAX, usize::MAX - 1, isize::MAX as usize + 1, isize::MAX as usize, isize::MAX as usize - 64]
-    {
+    for &capacity in IMPOSSIBLE {
         assert!(pool.try_get_with_capacity(capacity).is_err(), "{capacity}");
         assert!(pool.try_get_owned_with_capacity(capacity).is_err(), "{capacity}");
         assert_eq!(pool.prefill(capacity, 3), 0, "{capacity}");
@@ -469,7 +474,7 @@ fn growth_that_cannot_be_is_an_error_or_a_panic_and_the_buffer_stays() {
     let mut buf = pool.get();
     buf.push_str("kept");
     let before = pool.stats();
-    for additional in [usize::MAX, usize::MAX - 4, isize::MAX as usize, isize::MAX as usize - 4] {
+    for additional in IMPOSSIBLE.iter().flat_map(|&capacity| [capacity, capacity - 4]) {
         assert!(buf.try_reserve(additional).is_err(), "{additional}");
         assert_eq!((buf.as_slice(), buf.capacity()), (&b"kept"[..], 64));
     }

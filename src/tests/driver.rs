@@ -49,6 +49,9 @@ pub(super) fn assert_identities(stats: &Stats, retained_bytes_max: usize) {
     }
 }
 
+/// The least of which no allocator has so much. Where pointers have 32 bits, `isize::MAX` bytes can be had.
+const TOO_MUCH: usize = isize::MAX as usize + (usize::BITS == 32) as usize;
+
 /// A configuration, buildable for both sides.
 #[derive(Clone, Debug)]
 pub(super) struct Setup {
@@ -396,7 +399,7 @@ impl<'a> Driver<'a> {
             Op::Get { owned } => self.get(None, owned, false),
             Op::GetWithCapacity { capacity, owned, fallible } => self.get(Some(capacity), owned, fallible),
             Op::GetTooMuch { owned } => {
-                for capacity in [usize::MAX, isize::MAX as usize, isize::MAX as usize + 1] {
+                for capacity in [usize::MAX, TOO_MUCH, isize::MAX as usize + 1] {
                     let refused = match owned {
                         true => self.pool.try_get_owned_with_capacity(capacity).err(),
                         false => self.pool.try_get_with_capacity(capacity).err(),
@@ -816,7 +819,7 @@ fn write_to_guard<P: AsRef<Pool>>(buf: &mut PooledBuf<P>, write: &Write) {
         How::TryReserve => buf.try_reserve(len).expect("memory"),
         How::TryReserveTooMuch => {
             assert!(buf.try_reserve(usize::MAX).is_err());
-            assert!(buf.try_reserve(isize::MAX as usize).is_err());
+            assert!(buf.try_reserve(TOO_MUCH).is_err());
         }
         How::Resize => buf.resize(len, salt),
         How::Truncate => buf.truncate(by),

@@ -88,8 +88,8 @@ struct Header {
     stamp: usize,
 }
 
-const LIVE: usize = 0x6c69_7665_6c69_7665;
-const FREED: usize = 0x6672_6565_6672_6565;
+const LIVE: usize = 0x6c69_7665_6c69_7665_u64 as usize;
+const FREED: usize = 0x6672_6565_6672_6565_u64 as usize;
 
 /// The block with its header in front, and where in it the user's part begins.
 fn with_header(layout: Layout) -> Option<(Layout, usize)> {

@@ -107,9 +107,9 @@ struct Header {
 }
 
 const HEADER_SIZE: usize = size_of::<Header>();
-const SEAL: usize = 0x5ea1_ed00_0000_0000;
+const SEAL: usize = 0x5ea1_ed00 << (usize::BITS - 32);
 /// No test needs more; an allocator that says so itself is not stopped by a sanitizer for asking.
-const BLOCK_BYTES_MAX: usize = 1 << 40;
+const BLOCK_BYTES_MAX: usize = (1_u64 << if usize::BITS == 64 { 40 } else { 29 }) as usize;
 
 /// The layout with the header, and how far behind its start the block lies.
 fn padded(layout: Layout) -> Option<(Layout, usize)> {
