@@ -35,7 +35,8 @@ fn allocated_after_the_shift(pool: &Pool) -> u64 {
     allocated(pool, || (0..42_000).for_each(|_| write(pool, 200)))
 }
 
-/// 2 064 is the first multiple of 64 that is past a tenth of the window: 18 000 calls of 120 B before the shift and itself.
+/// The pool looks at the 65th use above the max size and then every 64th. 2 049 is the first that is past a tenth of its window,
+/// in which 17 999 calls of 120 B came before the shift.
 #[test]
 fn after_a_shift_to_larger_messages_at_most_2_200_of_42_000_allocate() {
     let pool = builder().build();
