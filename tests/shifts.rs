@@ -59,6 +59,30 @@ fn after_a_shift_to_messages_of_20_kb_at_most_2_200_of_42_000_allocate() {
     assert!(allocated <= 2200, "{allocated} of 42 000 allocated; {}", pool.stats());
 }
 
+/// Go's rule, which the differential tests follow: sizes change when a window is full and at no other time.
+#[test]
+fn without_early_calibration_all_allocate_until_the_window_is_full() {
+    let pool = builder().calibrate_early(false).build();
+    let allocated = allocated_after_the_shift(&pool);
+    // A class must have more than 42 000 calls: the next use is the one.
+    assert!(allocated >= 41_990, "{allocated} of 42 000 allocated; {}", pool.stats());
+    assert_eq!((pool.stats().calibrations, pool.max_size()), (1, 128));
+    write(&pool, 200);
+    assert_eq!((pool.stats().calibrations, pool.max_size()), (2, 256));
+}
+
+#[test]
+fn calibrate_early_is_the_default() {
+    let sizes = |builder: Builder| {
+        let pool = builder.build();
+        (0..42_001).for_each(|_| write(&pool, 120));
+        (0..65).for_each(|_| write(&pool, 5000));
+        pool.max_size()
+    };
+    assert_eq!(sizes(builder()), sizes(builder().calibrate_early(true)));
+    assert_eq!(sizes(builder().calibrate_early(false)), 128);
+}
+
 /// What Go's rule is right about: a few large messages raise nothing.
 #[test]
 fn a_few_messages_above_the_max_size_do_not_raise_it() {
