@@ -4,8 +4,8 @@
 //! needed 24 to 28 KiB (56 in debug builds), as structures were built on the stack and then moved. Each operation runs in a
 //! child process of its own, so that one that overflows is named and the others are still tried.
 //!
-//! Where not even a thread without a pool runs on such a stack (an instrument, another C library), nothing can be said of the
-//! pool, and the test says SKIPPED.
+//! Where a thread gets much more than was asked for (under AddressSanitizer, where the C library's least is more), or where not
+//! even one without a pool runs on such a stack, nothing can be said of the pool, and the test says SKIPPED.
 #![cfg(target_os = "linux")]
 #![allow(unsafe_code)]
 
@@ -292,7 +292,12 @@ fn every_operation_runs_on_a_small_stack() {
         be_child(&name);
         return;
     }
-    println!("asked for {STACK_BYTES} bytes; the kernel has a mapping of {:?}", stack_mapping_bytes());
+    let mapping = stack_mapping_bytes();
+    println!("asked for {STACK_BYTES} bytes; the kernel has a mapping of {mapping:?}");
+    if mapping.is_none_or(|bytes| bytes > 4 * STACK_BYTES) {
+        println!("SKIPPED: no thread has a stack as small as {STACK_BYTES} bytes here");
+        return;
+    }
     if let Err(error) = child_ends_well(CONTROL) {
         println!("SKIPPED: a thread without a pool does not run on {STACK_BYTES} bytes here: {error}");
         return;
