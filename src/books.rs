@@ -5,10 +5,9 @@
 //! calibrator notes in `taken` how far it has read each counter, and never resets one.
 //!
 //! A thread counts towards the threshold without looking at the others' counters: it adds its calls to the pool's
-//! merged count in batches (see [`crate::calibrator`]), and each of its counters has a limit at which the next batch
-//! is due. On the hot path that is one compare with a value beside the counter.
+//! merged counts in batches, when its count-down of uses is over (see [`crate::calibrator`] and [`crate::clock`]).
 
-use crate::class::CLASSES;
+use crate::class::{CLASSES, MAX_CLASS_SIZE, leading_zeros_of_size};
 use crate::sync::{AtomicU64, Ordering};
 use crate::usage::Use;
 
@@ -43,6 +42,7 @@ impl Counter {
 
 /// One thread's figures of one pool.
 #[derive(Debug)]
+#[cfg_attr(pool_loom, derive(Default))]
 pub(crate) struct Books {
     pub(crate) hits: Counter,
     pub(crate) misses: Counter,
@@ -52,21 +52,14 @@ pub(crate) struct Books {
     pub(crate) allocated: Counter,
     pub(crate) trimmed: Counter,
     pub(crate) dropped: [Counter; Reason::COUNT],
-    /// Finished uses by class, those with a size asked for in the second half.
-    uses: [UseCount; 2 * CLASSES],
+    /// Finished uses by class: see `row_of`.
+    uses: [Counter; ROWS],
     /// Finished uses that neither asked for nor held anything: no call, but an end.
     silent: Counter,
     /// How many of a class's calls were merged.
     merged: [Counter; CLASSES],
     /// How far the calibrator has read `uses`; written under its lock.
-    taken: [Counter; 2 * CLASSES],
-}
-
-#[derive(Debug, Default)]
-struct UseCount {
-    calls: Counter,
-    /// Calls at which the class's next batch is to be merged.
-    due: Counter,
+    taken: [Counter; ROWS],
 }
 
 /// Why a buffer that came back was freed; the order is that of precedence.
@@ -83,34 +76,11 @@ impl Reason {
     pub(crate) const COUNT: usize = Reason::DepotFull as usize + 1;
 }
 
-impl Default for Books {
-    fn default() -> Books {
-        Books {
-            hits: Counter::default(),
-            misses: Counter::default(),
-            detached: Counter::default(),
-            donated: Counter::default(),
-            growths: Counter::default(),
-            allocated: Counter::default(),
-            trimmed: Counter::default(),
-            dropped: Default::default(),
-            uses: std::array::from_fn(|_| UseCount::default()),
-            silent: Counter::default(),
-            merged: std::array::from_fn(|_| Counter::default()),
-            taken: std::array::from_fn(|_| Counter::default()),
-        }
-    }
-}
-
 impl Books {
-    /// Counts a finished use of `class` as the only writer; returns whether a batch of the class is now to be merged.
+    /// Counts a finished use of 1 to `MAX_CLASS_SIZE` bytes as the only writer.
     #[inline]
-    #[must_use]
-    pub(crate) fn count(&self, class: usize, asked: bool) -> bool {
-        let row = &self.uses[row_of(class, asked)];
-        let calls = row.calls.get() + 1;
-        row.calls.set(calls);
-        calls >= row.due.get()
+    pub(crate) fn count(&self, size: usize, asked: bool) {
+        self.uses[row_of_size(size, asked)].add(1);
     }
 
     /// Counts a finished use that neither asked for nor held anything, as the only writer.
@@ -122,31 +92,27 @@ impl Books {
     /// Counts a finished use as one of many writers.
     pub(crate) fn count_shared(&self, usage: Use) {
         match usage.counted_class() {
-            Some(class) => self.uses[row_of(class, usage.asked)].calls.add_shared(1),
+            Some(class) => self.uses[row_of(class, usage.asked)].add_shared(1),
             None => self.silent.add_shared(1),
         }
     }
 
     /// All ends of guards and donations.
     pub(crate) fn ends(&self) -> u64 {
-        self.silent.get() + self.uses.iter().map(|row| row.calls.get()).sum::<u64>()
+        self.silent.get() + self.uses.iter().map(Counter::get).sum::<u64>()
     }
 
     /// Calls of a class since they were last merged or taken, by the counters' owner; they are merged with this.
     pub(crate) fn merge(&self, class: usize) -> u64 {
-        let calls = self.rows(class).map(|row| self.uses[row].calls.get()).sum::<u64>();
+        let calls = self.rows(class).map(|row| self.uses[row].get()).sum::<u64>();
+        let merged = self.merged[class].get();
+        if calls == merged {
+            return 0;
+        }
         let taken = self.rows(class).map(|row| self.taken[row].get()).sum();
-        let unmerged = calls - self.merged[class].get().max(taken);
+        let unmerged = calls - merged.max(taken);
         self.merged[class].set(calls);
         unmerged
-    }
-
-    /// The owner may count `calls` more of `class`, whether asked or not, before the next merge is due.
-    pub(crate) fn allow(&self, class: usize, calls: u64) {
-        for row in self.rows(class) {
-            let row = &self.uses[row];
-            row.due.set(row.calls.get().saturating_add(calls));
-        }
     }
 
     fn rows(&self, class: usize) -> std::array::IntoIter<usize, 2> {
@@ -155,20 +121,35 @@ impl Books {
 
     /// Calls of the class that no calibration has taken.
     pub(crate) fn window(&self, class: usize) -> u64 {
-        self.rows(class).map(|row| self.uses[row].calls.get().saturating_sub(self.taken[row].get())).sum()
+        self.running(class, false) + self.running(class, true)
+    }
+
+    /// Calls of the class, those asked for or the others, that no calibration has taken.
+    pub(crate) fn running(&self, class: usize, asked: bool) -> u64 {
+        let row = row_of(class, asked);
+        self.uses[row].get().saturating_sub(self.taken[row].get())
     }
 
     /// Takes the calls of a class, those asked for or the others, for a calibration; under the calibrator's lock.
     pub(crate) fn take(&self, class: usize, asked: bool) -> u64 {
         let row = row_of(class, asked);
-        let calls = self.uses[row].calls.get();
+        let calls = self.uses[row].get();
         let window = calls - self.taken[row].get();
         self.taken[row].set(calls);
         window
     }
 }
 
+/// Two rows a class, the second for uses with a size asked for. The largest class comes first, so that on the hot path the
+/// row is a number of leading zeros and an offset.
 #[inline]
-fn row_of(class: usize, asked: bool) -> usize {
-    if asked { class + CLASSES } else { class }
+fn row_of_size(size: usize, asked: bool) -> usize {
+    2 * (leading_zeros_of_size(size) - LEADING_ZEROS_OF_LARGEST) % ROWS + usize::from(asked)
 }
+
+fn row_of(class: usize, asked: bool) -> usize {
+    2 * (CLASSES - 1 - class) + usize::from(asked)
+}
+
+const ROWS: usize = 2 * CLASSES;
+const LEADING_ZEROS_OF_LARGEST: usize = leading_zeros_of_size(MAX_CLASS_SIZE);

@@ -11,8 +11,8 @@ use crate::sync::{AtomicUsize, Ordering, Padded};
 #[derive(Debug)]
 pub(crate) struct Budget {
     bytes_max: usize,
-    /// Leases of thread caches take no more than this, half of the budget: the buffers that a sleeping thread holds
-    /// cannot be reached, and must leave room for the threads that work.
+    /// Leases of thread caches together take no more than this, half of the budget: the buffers that a sleeping thread
+    /// holds cannot be reached, and must leave room for the threads that work.
     leased_bytes_max: usize,
     charged: Padded<AtomicUsize>,
     leased: Padded<AtomicUsize>,
@@ -41,7 +41,7 @@ impl Budget {
     /// Charges `bytes` if the budget has them. Model:
     /// loom_tests::budget::charges_never_exceed_the_budget.
     pub(crate) fn charge(&self, bytes: usize) -> bool {
-        if !add_up_to(&self.charged, bytes, self.bytes_max) {
+        if !add_if(&self.charged, bytes, |after| after <= self.bytes_max) {
             return false;
         }
         #[cfg(pool_loom)]
@@ -71,12 +71,25 @@ impl Budget {
         }
     }
 
-    /// Moves bytes that are charged already, of buffers that lie in the shared part, to a thread cache's leases.
-    pub(crate) fn lease_charged(&self, bytes: usize) -> bool {
-        if !add_up_to(&self.leased, bytes, self.leased_bytes_max) {
+    /// Moves bytes that are charged already, of buffers in the shared part, to the leases of a thread that has leased
+    /// `held` bytes.
+    ///
+    /// A thread may lease no more than a sixteenth of what all leases leave of their half: the dynamic threshold of
+    /// Choudhury & Hahne ("Dynamic queue length thresholds for shared-memory packet switches", IEEE/ACM Transactions on
+    /// Networking, 1998). So with the default budget 250 threads with full caches still leave the next one a lease.
+    pub(crate) fn lease_charged(&self, bytes: usize, held: usize) -> bool {
+        let is_within = |after: usize| {
+            let left = self.leased_bytes_max.checked_sub(after - bytes);
+            left.is_some_and(|left| held.saturating_add(bytes) <= left / LEASE_SHARE)
+        };
+        if !add_if(&self.leased, bytes, is_within) {
             return false;
         }
-        let granted = self.parent.as_ref().is_none_or(|parent| parent.lease_charged(bytes));
+        #[cfg(pool_loom)]
+        if self.parent.is_none() {
+            crate::loom_tests::ledger::leased(bytes);
+        }
+        let granted = self.parent.as_ref().is_none_or(|parent| parent.lease_charged(bytes, held));
         if !granted {
             // As in `charge`.
             self.leased.fetch_sub(bytes, Ordering::Relaxed);
@@ -84,9 +97,9 @@ impl Budget {
         granted
     }
 
-    /// Charges and leases `bytes`.
-    pub(crate) fn lease(&self, bytes: usize) -> bool {
-        if !self.lease_charged(bytes) {
+    /// Charges `bytes` and leases them to a thread that has leased `held`.
+    pub(crate) fn lease(&self, bytes: usize, held: usize) -> bool {
+        if !self.lease_charged(bytes, held) {
             return false;
         }
         if !self.charge(bytes) {
@@ -101,9 +114,18 @@ impl Budget {
         // Relaxed, and model: as in `release`.
         let before = self.leased.fetch_sub(bytes, Ordering::Relaxed);
         debug_assert!(before >= bytes, "unleased {bytes} of {before} bytes leased");
+        #[cfg(pool_loom)]
+        if self.parent.is_none() {
+            crate::loom_tests::ledger::unleased(bytes);
+        }
         if let Some(parent) = &self.parent {
             parent.unlease(bytes);
         }
+    }
+
+    /// Whether other pools charge a common budget too.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.parent.is_some()
     }
 
     pub(crate) fn bytes_max(&self) -> usize {
@@ -123,32 +145,64 @@ impl Drop for Budget {
     }
 }
 
-fn add_up_to(counter: &AtomicUsize, bytes: usize, max: usize) -> bool {
+fn add_if(counter: &AtomicUsize, bytes: usize, is_within: impl Fn(usize) -> bool) -> bool {
     // Relaxed: the counter guards no memory, only its own value, and the exchange compares with the last. Model:
     // loom_tests::budget::charges_never_exceed_the_budget.
     counter
         .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |before| {
-            before.checked_add(bytes).filter(|&after| after <= max)
+            before.checked_add(bytes).filter(|&after| is_within(after))
         })
         .is_ok()
 }
+
+/// One thread's leases are at most this part of what is left: a sixteenth, so that seventeen greedy threads find about
+/// two thirds of a half taken and not all of it. In models two threads must find the end of it.
+const LEASE_SHARE: usize = if cfg!(pool_loom) { 1 } else { 16 };
 
 #[cfg(all(test, not(pool_loom)))]
 mod tests {
     use super::*;
 
+    fn figures(budget: &Budget) -> (usize, usize) {
+        (budget.charged.load(Ordering::Relaxed), budget.leased.load(Ordering::Relaxed))
+    }
+
     #[test]
     fn what_the_parent_refuses_is_not_charged_to_the_child() {
-        let parent = Arc::new(Budget::new(100));
-        let child = Budget::within(1000, Some(Arc::clone(&parent)));
-        assert!(child.lease(50) && child.charge(50) && !child.charge(1) && !child.lease(1));
-        assert_eq!((child.charged.load(Ordering::Relaxed), child.leased.load(Ordering::Relaxed)), (100, 50));
+        let parent = Arc::new(Budget::new(1000));
+        let child = Budget::within(10_000, Some(Arc::clone(&parent)));
+        assert!(child.lease(30, 0) && child.charge(970) && !child.charge(1) && !child.lease(1, 0));
+        assert_eq!((figures(&child), figures(&parent)), ((1000, 30), (1000, 30)));
         child.release(1);
-        assert!(!child.lease(1), "half of the parent is leased");
-        child.unlease(1);
-        assert!(child.lease(1));
+        assert!(!child.lease(1, 30), "with 30 leased a thread has its sixteenth of what is left of 500");
+        assert_eq!(
+            (figures(&child), figures(&parent)),
+            ((999, 30), (999, 30)),
+            "a lease that is refused leaves nothing"
+        );
+        child.unlease(30);
+        assert!(child.lease(1, 0));
         drop(child);
-        assert_eq!((parent.charged.load(Ordering::Relaxed), parent.leased.load(Ordering::Relaxed)), (0, 0));
+        assert_eq!(figures(&parent), (0, 0));
+    }
+
+    #[test]
+    fn a_thread_leases_a_sixteenth_of_what_is_left_and_the_next_ones_find_some() {
+        let budget = Budget::new(2 << 20);
+        let mut leased = Vec::new();
+        for _ in 0..40 {
+            let mut held = 0;
+            while budget.lease(64, held) {
+                held += 64;
+            }
+            leased.push(held);
+        }
+        // x = (half - x) / 16 is half / 17, to a slot.
+        assert!((leased[0] as isize - (1 << 20) / 17).abs() <= 64, "{leased:?}");
+        assert!(leased.is_sorted_by(|one, next| one >= next) && leased[39] > 4096, "{leased:?}");
+        assert!(leased.iter().sum::<usize>() <= 1 << 20);
+        let tiny = Budget::new(64 * 33);
+        assert!(tiny.lease(64, 0) && !tiny.lease(64, 64) && !Budget::new(64 * 31).lease(64, 0));
     }
 
     /// The figure itself, not one that was clamped.

@@ -269,7 +269,7 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
     /// ```
     pub fn extend_from_within<R: RangeBounds<usize>>(&mut self, src: R) {
         let range = range_within(src, self.vec.len());
-        self.reserve(range.len());
+        self.make_room(range.len());
         self.vec.extend_from_within(range);
     }
 
@@ -322,6 +322,9 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
 
     /// Makes room for at least `additional` more bytes.
     ///
+    /// The pool learns from it: the use counts with at least the length that was reserved, also if that room was there
+    /// already or is not filled. It does not become a use with a size asked for.
+    ///
     /// # Panics
     ///
     /// When the length would overflow `isize::MAX`; see [`try_reserve`](PooledBuf::try_reserve).
@@ -335,6 +338,13 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
     /// ```
     #[inline]
     pub fn reserve(&mut self, additional: usize) {
+        self.make_room(additional);
+        self.mark.reserve(self.vec.len() + additional);
+    }
+
+    /// `reserve`, of which the pool learns nothing.
+    #[inline]
+    pub(crate) fn make_room(&mut self, additional: usize) {
         if additional > self.vec.capacity() - self.vec.len() {
             self.pool.as_ref().grow(&mut self.vec, additional);
         }
@@ -348,7 +358,7 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
         self.vec.extend_from_slice(bytes);
     }
 
-    /// Makes room for at least `additional` more bytes, or says that it cannot.
+    /// Makes room for at least `additional` more bytes, or says that it cannot. Counts as [`reserve`](PooledBuf::reserve).
     ///
     /// # Errors
     ///
@@ -367,6 +377,7 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
         if additional > self.vec.capacity() - self.vec.len() {
             self.pool.as_ref().try_grow(&mut self.vec, additional)?;
         }
+        self.mark.reserve(self.vec.len() + additional);
         Ok(())
     }
 
@@ -381,7 +392,7 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
     /// ```
     pub fn resize(&mut self, len: usize, value: u8) {
         self.mark.raise(self.vec.len());
-        self.reserve(len.saturating_sub(self.vec.len()));
+        self.make_room(len.saturating_sub(self.vec.len()));
         self.vec.resize(len, value);
     }
 
@@ -555,7 +566,7 @@ impl<P: AsRef<Pool>> Drop for PooledBuf<P> {
         self.pool.as_ref().end_trace(self.trace);
         let vec = mem::take(&mut *self.vec);
         let len = vec.len();
-        self.pool.as_ref().finish(Bare::of(vec), len, self.mark);
+        self.pool.as_ref().finish(len, Bare::of(vec), self.mark);
     }
 }
 
@@ -642,9 +653,9 @@ impl<P: AsRef<Pool>> Write for PooledBuf<P> {
     }
 
     fn write_vectored(&mut self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
-        // Saturates, so that slices which overlap to more than memory holds are refused by `reserve`.
+        // Saturates, so that slices which overlap to more than memory holds are refused by `make_room`.
         let len = slices.iter().fold(0, |len: usize, slice| len.saturating_add(slice.len()));
-        self.reserve(len);
+        self.make_room(len);
         for slice in slices {
             self.vec.extend_from_slice(slice);
         }
@@ -675,7 +686,7 @@ impl<P: AsRef<Pool>> Extend<u8> for PooledBuf<P> {
     fn extend<I: IntoIterator<Item = u8>>(&mut self, bytes: I) {
         let bytes = bytes.into_iter();
         // A hint is not to be trusted with an allocation of any size.
-        self.reserve(bytes.size_hint().0.min(MAX_CLASS_SIZE));
+        self.make_room(bytes.size_hint().0.min(MAX_CLASS_SIZE));
         for byte in bytes {
             self.push(byte);
         }

@@ -33,7 +33,7 @@ unsafe impl<P: AsRef<Pool>> BufMut for PooledBuf<P> {
     #[inline]
     fn chunk_mut(&mut self) -> &mut UninitSlice {
         if self.capacity() == self.len() {
-            self.reserve(1);
+            self.make_room(1);
         }
         self.inner_mut().spare_capacity_mut().into()
     }
@@ -56,7 +56,7 @@ unsafe impl<P: AsRef<Pool>> BufMut for PooledBuf<P> {
 
     #[inline]
     fn put_bytes(&mut self, byte: u8, count: usize) {
-        self.reserve(count);
+        self.make_room(count);
         let vec = self.inner_mut();
         vec.resize(vec.len() + count, byte);
     }

@@ -579,7 +579,6 @@ pub(crate) struct Config {
     pub(crate) calibrate_calls_threshold: u64,
     pub(crate) limits: Limits,
     pub(crate) growth: Growth,
-    #[expect(dead_code, reason = "the pool does not look early yet")]
     pub(crate) calibrate_early: bool,
     pub(crate) initial: Sizes,
     pub(crate) retained_bytes_max: usize,

@@ -39,6 +39,10 @@ impl Window {
     pub(crate) fn calls(&self, class: usize) -> u64 {
         self.plain[class] + self.asked[class]
     }
+
+    pub(crate) fn total(&self) -> u64 {
+        (0..CLASSES).map(|class| self.calls(class)).sum()
+    }
 }
 
 /// What a calibration is bound by; sizes as classes.
@@ -73,7 +77,7 @@ impl Sizes {
 
 /// The sizes that `window` teaches; `None` when nothing was counted.
 pub(crate) fn calibrate(window: &Window, limits: &Limits, before: Sizes) -> Option<Sizes> {
-    let total: u64 = (0..CLASSES).map(|class| window.calls(class)).sum();
+    let total = window.total();
     if total == 0 {
         return None;
     }

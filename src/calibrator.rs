@@ -1,7 +1,7 @@
 //! When to calibrate: counting calls towards the threshold, and taking a window once.
 //!
-//! Each thread merges its calls of a class into a shared count, `merged`, in batches, and calibrates when that goes past
-//! the threshold. A thread is allowed as many calls between two merges as cannot cross the threshold unseen, so on one
+//! Each thread merges its calls into shared counts, `merged`, in batches, and calibrates when one goes past the threshold.
+//! A thread makes no more uses between two merges than the class nearest to the threshold has calls left, so on one
 //! thread the calibration happens at exactly the call that crosses it; other threads' unmerged calls make it at most a
 //! batch late for each of them.
 //!
@@ -13,13 +13,15 @@
 use crate::books::Books;
 use crate::calibration::Window;
 use crate::class::CLASSES;
-use crate::sync::{AtomicU64, Mutex, Ordering, Padded, lock};
+use crate::sync::{AtomicU64, Mutex, Ordering, lock};
 
 #[derive(Debug)]
 pub(crate) struct Calibrator {
     threshold: u64,
     merge_batch: u64,
-    merged: [Padded<AtomicU64>; CLASSES],
+    merged: [AtomicU64; CLASSES],
+    /// Uses above the max size that ended since the last calibration.
+    above: AtomicU64,
     calibrations: AtomicU64,
     /// Held while a window is taken.
     taking: Mutex<()>,
@@ -34,19 +36,30 @@ impl Calibrator {
         Calibrator {
             threshold,
             merge_batch: (threshold / 128).clamp(1, MERGE_BATCH_MAX),
-            merged: std::array::from_fn(|_| Padded(AtomicU64::new(0))),
+            merged: std::array::from_fn(|_| AtomicU64::new(0)),
+            above: AtomicU64::new(0),
             calibrations: AtomicU64::new(0),
             taking: Mutex::new(()),
         }
     }
 
-    /// Merges a thread's calls of `class`; whether they are now past the threshold. `books` are the caller's own.
-    pub(crate) fn merge(&self, books: &Books, class: usize) -> bool {
-        let merged = self.add(class, books.merge(class));
-        let left = self.threshold.saturating_sub(merged);
-        // Plain and asked calls run towards their limits apart: half for each, so that together they see the crossing.
-        books.allow(class, (left / 2 + 1).min(self.merge_batch));
-        merged > self.threshold
+    /// Merges a thread's calls; whether a class is now past the threshold. `books` are the caller's own.
+    pub(crate) fn merge(&self, books: &Books) -> bool {
+        let mut is_past = false;
+        for class in 0..CLASSES {
+            let calls = books.merge(class);
+            if calls > 0 {
+                is_past |= self.add(class, calls) > self.threshold;
+            }
+        }
+        is_past
+    }
+
+    /// How many uses a thread may make before it merges again.
+    pub(crate) fn merge_in(&self) -> u64 {
+        // Relaxed: what others merge at the same time makes this thread's batch late, no more.
+        let most = self.merged.iter().map(|merged| merged.load(Ordering::Relaxed)).max().unwrap_or(0);
+        self.threshold.saturating_sub(most).saturating_add(1).min(self.merge_batch)
     }
 
     /// Adds calls that no thread's own books hold back; the calls so far.
@@ -58,21 +71,22 @@ impl Calibrator {
         self.merged[class].fetch_add(calls, Ordering::AcqRel).saturating_add(calls)
     }
 
-    /// Takes the window if a class of it is past the threshold; or if `anyway`.
+    /// Takes the window if a class of it is past the threshold, or if `anyway`, and has `then` act on it; `None` if there
+    /// was nothing to take. `then` runs under the calibrator's lock, and may not free buffers nor call anybody.
     ///
     /// Model: loom_tests::calibration::two_threads_past_the_threshold_take_one_window.
-    pub(crate) fn take_window<'a>(
+    pub(crate) fn take_window<'a, R>(
         &self,
         books: impl Iterator<Item = &'a Books> + Clone,
         anyway: bool,
-        then: impl FnOnce(&Window),
-    ) {
+        then: impl FnOnce(&Window) -> R,
+    ) -> Option<R> {
         let _taking = lock(&self.taking);
         if !anyway {
             let past = |class| window_calls(books.clone(), class) > self.threshold;
             if !(0..CLASSES).any(past) {
                 self.correct(books);
-                return;
+                return None;
             }
         }
         for merged in &self.merged {
@@ -82,17 +96,35 @@ impl Calibrator {
             // calls_beside_a_window_wait_for_the_next, three_threads_miss_no_window. That it releases is for symmetry alone.
             merged.swap(0, Ordering::AcqRel);
         }
-        let mut window = Window::default();
-        for books in books {
-            for class in 0..CLASSES {
-                window.plain[class] += books.take(class, false);
-                window.asked[class] += books.take(class, true);
-            }
+        let window = window(books, Books::take);
+        if window == Window::default() {
+            return None;
         }
-        if window != Window::default() {
-            then(&window);
-            self.calibrations.store(self.calibrations() + 1, Ordering::Relaxed);
-        }
+        // Relaxed: a count that decides when to look, and no memory hangs on it.
+        self.above.store(0, Ordering::Relaxed);
+        let result = then(&window);
+        self.calibrations.store(self.calibrations() + 1, Ordering::Relaxed);
+        Some(result)
+    }
+
+    /// Counts a use above the max size; whether it is one at which to look early.
+    pub(crate) fn is_early_look(&self) -> bool {
+        // Relaxed: as in `take_window`.
+        let above = self.above.fetch_add(1, Ordering::Relaxed) + 1;
+        above > EARLY_LOOK_CALLS && above % EARLY_LOOK_CALLS == 1
+    }
+
+    /// Has `then` look at the window that runs, if more than `share` of its calls were above the max size. It stays as it is.
+    pub(crate) fn look_early<'a, R>(
+        &self,
+        books: impl Iterator<Item = &'a Books> + Clone,
+        share: f64,
+        then: impl FnOnce(&Window) -> R,
+    ) -> Option<R> {
+        let _taking = lock(&self.taking);
+        let window = window(books, Books::running);
+        let above = self.above.load(Ordering::Relaxed);
+        if above as f64 > share * window.total() as f64 { Some(then(&window)) } else { None }
     }
 
     pub(crate) fn calibrations(&self) -> u64 {
@@ -111,6 +143,20 @@ impl Calibrator {
             merged.fetch_add(window_calls(books.clone(), class), Ordering::AcqRel);
         }
     }
+}
+
+/// An early look comes at each so many uses above the max size, but the first; so that a handful changes nothing.
+const EARLY_LOOK_CALLS: u64 = 64;
+
+fn window<'a>(books: impl Iterator<Item = &'a Books>, calls: impl Fn(&Books, usize, bool) -> u64) -> Window {
+    let mut window = Window::default();
+    for books in books {
+        for class in 0..CLASSES {
+            window.plain[class] += calls(books, class, false);
+            window.asked[class] += calls(books, class, true);
+        }
+    }
+    window
 }
 
 /// Calls of the class in the window that runs.

@@ -43,21 +43,26 @@ pub(crate) const fn size_of_class(class: usize) -> usize {
 }
 
 /// The smallest class whose buffers hold `len` bytes; the largest class for everything above it.
-///
-/// `(len - 1) | 63` has its highest bit at 5 for every length up to 64, which saves the branch for the small ones.
 #[inline]
 pub(crate) const fn class_of(len: usize) -> usize {
     if len > MAX_CLASS_SIZE {
         return CLASSES - 1;
     }
-    let class = (len.saturating_sub(1) | (MIN_CLASS_SIZE - 1)).ilog2() - (MIN_CLASS_BITS - 1);
-    class as usize
+    class_or_none(if len == 0 { 1 } else { len })
 }
 
 /// [`class_of`] of 1 to 32 MiB; of everything else some number that is no class. Three instructions, for the hot path.
 #[inline]
 pub(crate) const fn class_or_none(len: usize) -> usize {
-    ((len.wrapping_sub(1) | (MIN_CLASS_SIZE - 1)).ilog2() - (MIN_CLASS_BITS - 1)) as usize
+    usize::BITS as usize - MIN_CLASS_BITS as usize - leading_zeros_of_size(len)
+}
+
+/// Of `len - 1`, but of no less than the smallest class; each class has a number of its own.
+///
+/// `(len - 1) | 63` has its highest bit at 5 for every length from 1 to 64, which saves a branch for the small ones.
+#[inline]
+pub(crate) const fn leading_zeros_of_size(len: usize) -> usize {
+    (len.wrapping_sub(1) | (MIN_CLASS_SIZE - 1)).leading_zeros() as usize
 }
 
 /// The class whose size is exactly `capacity`, if there is one below `classes`.
@@ -73,6 +78,12 @@ pub(crate) const fn class_of_capacity(capacity: usize, classes: usize) -> Option
         return None;
     }
     Some(bit.trailing_zeros() as usize)
+}
+
+/// The class whose size `capacity` is, if it is a class's size; of everything else some number, of a class or of none.
+#[inline]
+pub(crate) const fn class_if_size(capacity: usize) -> usize {
+    (capacity.trailing_zeros() as usize).wrapping_sub(MIN_CLASS_BITS as usize)
 }
 
 /// The largest class that a buffer of `capacity` bytes can be cut down to; `None` below the smallest class and above
@@ -118,6 +129,7 @@ mod tests {
         for capacity in (0..=65_600).chain(edges).chain([usize::MAX]) {
             let by_search = (0..CLASSES).find(|&class| size_of_class(class) == capacity);
             assert_eq!(class_of_capacity(capacity, CLASSES), by_search, "capacity {capacity}");
+            assert!(by_search.is_none_or(|class| class_if_size(capacity) == class), "capacity {capacity}");
             let below = (0..CLASSES).rev().find(|&class| size_of_class(class) <= capacity);
             let below = below.filter(|_| capacity <= MAX_CLASS_SIZE);
             assert_eq!(class_below(capacity), below, "capacity {capacity}");

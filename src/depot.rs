@@ -1,87 +1,68 @@
-//! The depot: the shared part, a shelf of batches per size class.
+//! The depot: the shared part behind the table of places, a list of batches per size class.
 //!
-//! Threads exchange batches of up to 15 buffers by value, so that one queue operation serves many uses and moving
-//! allocates nothing (Bonwick & Adams' depot). A shelf is a row of `crossbeam_queue::ArrayQueue`s of growing length, each
-//! made when those before it are full: the memory for shelves follows what lies on them, and it is bounded.
+//! Threads exchange batches of up to 15 buffers, so that one operation serves many uses (Bonwick & Adams' depot). A class's
+//! list stands behind a lock, and its links stand in the idle buffers themselves: it has no limit but the budget, takes no
+//! memory of its own, and moving a batch allocates nothing. The lock is held for two words; batches are put together and
+//! taken apart, and buffers freed, outside.
+//!
+//! The last batch comes out first. A queue without a lock in front of the list, as in the first edition, is slower: see
+//! docs/design.md.
 
 use crate::class::CLASSES;
-use crate::storage::{BATCH_SLOTS, Batch};
-use crate::sync::{ArrayQueue, AtomicUsize, OnceBox, Ordering, Padded};
+use crate::storage::{BATCH_SLOTS, Batch, BatchList, Node};
+use crate::sync::{AtomicUsize, Mutex, Ordering, lock};
 
 #[derive(Debug)]
 pub(crate) struct Depot {
-    shelves: [Padded<Shelf>; CLASSES],
+    stocks: [Stock; CLASSES],
 }
 
+/// What the depot has of one class. On a cache line of its own; two would be 128 bytes, for what few operations touch.
 #[derive(Debug)]
-pub(crate) struct Shelf {
-    queues: [OnceBox<ArrayQueue<Batch>>; QUEUES],
-    /// Buffers on the shelf; counted up before they are there, and down after they have left. Relaxed, as is `low`: no
-    /// memory hangs on them, a batch and what is in it are published by the queue. Model: loom_tests::hand_over::
+#[repr(align(64))]
+pub(crate) struct Stock {
+    batches: Mutex<BatchList>,
+    /// Buffers in the list; counted up before they are there, and down after they have left. Relaxed, as is `low`: no
+    /// memory hangs on them, a batch and what is in it are published by the lock. Model: loom_tests::hand_over::
     /// a_batch_publishes_what_its_buffers_hold.
     buffers: AtomicUsize,
     /// The fewest buffers since the trim interval began.
     low: AtomicUsize,
 }
 
-const QUEUES: usize = if cfg!(pool_loom) { 1 } else { 6 };
-
-/// 4, 32, 256, 2 048, 16 384 and 131 072 batches: single buffers of 64 KiB fill it with 9 GiB.
-///
-/// The queues are first in, first out, but the first is tried first and is short: what went around a moment ago goes
-/// around again, and what a burst left behind lies still in the queues after it until it is trimmed. (With a first queue
-/// of 16 batches, 4 KiB messages went through half a megabyte of buffers instead of an eighth.)
-///
-/// Refused, on 2026-11-21: the newest one, two or four batches before all others, each in a queue of one, so that what a
-/// consumer gave back last is what the producer gets next. With the two threads on a core each, 4 KiB messages took 415 ns
-/// as it is, 451 with one such queue, 454 with two; 100 KiB messages 6.4–7.0, 6.5–7.5 and 7.0–7.7 µs.
-const fn queue_batches(queue: usize) -> usize {
-    if cfg!(pool_loom) { 2 } else { 4 << (3 * queue) }
-}
-
 impl Depot {
     pub(crate) fn new() -> Depot {
         Depot {
-            shelves: std::array::from_fn(|_| {
-                Padded(Shelf {
-                    queues: std::array::from_fn(|_| OnceBox::new()),
-                    buffers: AtomicUsize::new(0),
-                    low: AtomicUsize::new(0),
-                })
+            stocks: std::array::from_fn(|class| Stock {
+                batches: Mutex::new(BatchList::new(class)),
+                buffers: AtomicUsize::new(0),
+                low: AtomicUsize::new(0),
             }),
         }
     }
 
-    pub(crate) fn shelf(&self, class: usize) -> &Shelf {
-        &self.shelves[class]
+    pub(crate) fn stock(&self, class: usize) -> &Stock {
+        &self.stocks[class]
     }
 }
 
-impl Shelf {
-    /// Lays a batch, whose bytes are charged, on the shelf; gives it back if that is full.
-    // By value either way: a batch is moved, never boxed, so that moving it allocates nothing.
-    #[allow(clippy::result_large_err)]
-    pub(crate) fn push(&self, batch: Batch) -> Result<(), Batch> {
+impl Stock {
+    /// Adds a batch, whose bytes are charged.
+    pub(crate) fn push(&self, mut batch: Batch) {
         let count = batch.len();
         debug_assert!(0 < count && count <= BATCH_SLOTS);
         self.buffers.fetch_add(count, Ordering::Relaxed);
-        let mut batch = batch;
-        for (index, queue) in self.queues.iter().enumerate() {
-            let queue = queue.get_or_init(|| Box::new(ArrayQueue::new(queue_batches(index))));
-            match queue.push(batch) {
-                Ok(()) => return Ok(()),
-                Err(back) => batch = back,
-            }
+        while let Some(node) = Node::of(&mut batch) {
+            lock(&self.batches).push(node);
         }
-        self.buffers.fetch_sub(count, Ordering::Relaxed);
-        Err(batch)
     }
 
     pub(crate) fn pop(&self) -> Option<Batch> {
         if self.len() == 0 {
             return None;
         }
-        let batch = self.queues.iter().map_while(OnceBox::get).find_map(ArrayQueue::pop)?;
+        let node = lock(&self.batches).pop()?;
+        let batch = node.into_batch();
         let left = self.buffers.fetch_sub(batch.len(), Ordering::Relaxed) - batch.len();
         if left < self.low.load(Ordering::Relaxed) {
             // Not a fetch_min: a mark that is too high for one interval frees a few buffers early.

@@ -16,6 +16,8 @@ pub(crate) struct Locked {
     sizes: Sizes,
     window: Window,
     calibrations: u64,
+    /// Uses above the max size since the last calibration.
+    above: u64,
     shelves: [Shelf; CLASSES],
     hits: u64,
     misses: u64,
@@ -42,6 +44,7 @@ impl Locked {
             sizes: config.initial,
             window: Window { plain: [0; CLASSES], asked: [0; CLASSES] },
             calibrations: 0,
+            above: 0,
             shelves: [const { Shelf { buffers: Vec::new(), low_water: 0 } }; CLASSES],
             hits: 0,
             misses: 0,
@@ -73,24 +76,27 @@ impl Locked {
     pub(crate) fn finish(&mut self, vec: Vec<u8>, usage: Use) {
         self.puts += 1;
         self.count(usage);
-        self.keep(vec);
+        self.keep_used(vec, usage);
     }
 
     pub(crate) fn discard(&mut self, usage: Use) {
         self.puts += 1;
         self.count(usage);
+        self.note_above(usage);
         self.dropped.discarded += 1;
     }
 
     pub(crate) fn detach(&mut self, usage: Use) {
         self.detached += 1;
         self.count(usage);
+        self.note_above(usage);
     }
 
     pub(crate) fn put(&mut self, vec: Vec<u8>) {
         self.donated += 1;
-        self.count(Use::donated(vec.len()));
-        self.keep(vec);
+        let usage = Use::donated(vec.len());
+        self.count(usage);
+        self.keep_used(vec, usage);
     }
 
     pub(crate) fn grow(&mut self, vec: &mut Vec<u8>, additional: usize) -> Result<(), TryReserveError> {
@@ -129,6 +135,7 @@ impl Locked {
     pub(crate) fn calibrate(&mut self) {
         let Some(sizes) = calibrate(&self.window, &self.config.limits, self.sizes) else { return };
         self.window = Window::default();
+        self.above = 0;
         self.sizes = sizes;
         self.calibrations += 1;
         for class in sizes.max_class + 1..CLASSES {
@@ -212,6 +219,36 @@ impl Locked {
         if self.window.calls(class) > self.config.calibrate_calls_threshold {
             self.calibrate();
         }
+    }
+
+    /// Early calibration: only ever raises the max size, and takes no window.
+    fn note_above(&mut self, usage: Use) {
+        let Some(class) = usage.counted_class() else { return };
+        let limits = &self.config.limits;
+        if !self.config.calibrate_early || class <= self.sizes.max_class || class > limits.max_class_limit {
+            return;
+        }
+        self.above += 1;
+        if self.above < 65 || (self.above - 65) % 64 != 0 {
+            return;
+        }
+        let calls: u64 = (0..CLASSES).map(|class| self.window.calls(class)).sum();
+        if self.above as f64 > 2.0 * (1.0 - limits.max_percentile) * calls as f64 {
+            if let Some(learnt) = calibrate(&self.window, limits, self.sizes) {
+                self.sizes.max_class = self.sizes.max_class.max(learnt.max_class);
+            }
+        }
+    }
+
+    fn keep_used(&mut self, vec: Vec<u8>, usage: Use) {
+        // Of a use whose buffer was exchanged for a smaller one of exactly a class's size nothing is said.
+        let size = vec.capacity();
+        let is_exchanged =
+            (0..CLASSES).any(|class| size_of_class(class) == size && Some(class) < usage.counted_class());
+        if !is_exchanged {
+            self.note_above(usage);
+        }
+        self.keep(vec);
     }
 
     /// Keeps `vec`, or drops it for the first reason that applies.

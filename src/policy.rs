@@ -14,7 +14,7 @@ pub(crate) struct PolicyCell(AtomicU64);
 
 /// The word: default class, max class and jump class in a byte each, the epoch in the 40 bits above.
 ///
-/// At one trim a second the epoch wraps after 34 000 years.
+/// Epochs begin at 1, so that no word is 0. At one trim a second they wrap after 34 000 years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Policy(u64);
 
@@ -27,7 +27,7 @@ const _: () = assert!((CLASSES as u64) <= CLASS_MASK);
 
 impl Policy {
     pub(crate) const fn new(sizes: Sizes) -> Policy {
-        Policy(sizes.default_class as u64 | ((sizes.max_class as u64) << MAX_SHIFT))
+        Policy(1 << EPOCH_SHIFT).with_sizes(sizes, 0)
     }
 
     pub(crate) const fn from_word(word: u64) -> Policy {
@@ -59,14 +59,16 @@ impl Policy {
         Sizes { default_class: self.default_class(), max_class: self.max_class() }
     }
 
-    /// How many trim intervals have passed.
+    /// The number of the trim interval.
     pub(crate) fn epoch(self) -> u64 {
         self.0 >> EPOCH_SHIFT
     }
 
-    fn with_sizes(self, sizes: Sizes, jump_class: usize) -> Policy {
+    const fn with_sizes(self, sizes: Sizes, jump_class: usize) -> Policy {
         let epoch = self.0 >> EPOCH_SHIFT << EPOCH_SHIFT;
-        Policy(epoch | Policy::new(sizes).0 | ((jump_class as u64) << JUMP_SHIFT))
+        let classes =
+            sizes.default_class as u64 | ((sizes.max_class as u64) << MAX_SHIFT) | ((jump_class as u64) << JUMP_SHIFT);
+        Policy(epoch | classes)
     }
 }
 
@@ -108,7 +110,7 @@ mod tests {
         cell.next_epoch();
         let policy = cell.load();
         assert_eq!(policy.sizes(), Sizes { default_class: 19, max_class: 7 });
-        assert_eq!((policy.jump_class(), policy.epoch()), (5, 2));
+        assert_eq!((policy.jump_class(), policy.epoch()), (5, 3));
         assert_eq!(Policy::from_word(policy.word()), policy);
     }
 }

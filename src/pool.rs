@@ -75,9 +75,9 @@ use crate::leak_trace;
 use crate::policy::PolicyCell;
 use crate::recorder::Recorder;
 use crate::stats::Stats;
-use crate::storage::{Anchor, Bare, LargePut, Local, Stamp};
+use crate::storage::{Bare, Charge, Local, PerThread, Put, Shared, Stamp};
 use crate::sync::const_unless_loom;
-use crate::usage::Mark;
+use crate::usage::{Mark, Use};
 
 /// A pool of byte buffers in power-of-two size classes, 64 B to 32 MiB, that learns its sizes.
 ///
@@ -106,7 +106,7 @@ use crate::usage::Mark;
 // counts of an `Arc<Pool>`, and not a neighbour in memory.
 #[repr(align(128))]
 pub struct Pool {
-    pub(crate) anchor: Anchor<Core>,
+    pub(crate) per_thread: PerThread<Core>,
     pub(crate) policy: PolicyCell,
     config: Config,
     /// Of the registry that made the pool, if it has one.
@@ -145,7 +145,7 @@ impl Pool {
     const_unless_loom! {
         pub(crate) const fn with_config(config: Config) -> Pool {
             Pool {
-                anchor: Anchor::new(),
+                per_thread: PerThread::new(),
                 policy: PolicyCell::new(config.initial),
                 config,
                 shared_budget: None,
@@ -157,7 +157,7 @@ impl Pool {
 
     /// What lies idle is charged to `budget` too. To be called before the first operation.
     pub(crate) fn share_budget(&mut self, budget: Arc<Budget>) {
-        debug_assert!(self.anchor.get_shared().is_none());
+        debug_assert!(self.per_thread.get_shared().is_none());
         self.shared_budget = Some(budget);
     }
 
@@ -458,7 +458,7 @@ impl Pool {
     /// ```
     #[must_use]
     pub fn stats(&self) -> Stats {
-        stats(self.anchor.get_shared(), self.policy.load())
+        stats(self.per_thread.get_shared(), self.policy.load())
     }
 
     /// Where the guards come from that have not ended: feature `leak-trace`.
@@ -497,44 +497,55 @@ impl Pool {
     }
 
     pub(crate) fn recorder(&self) -> &Arc<Recorder> {
-        // Also attaches: only a pool with a stamp can renew it.
+        // Attaches, as only a pool with a stamp can renew it.
         self.op();
-        self.anchor.shared(|| Core::new(&self.config, self.shared_budget.clone())).tenant.recorder()
+        self.shared().tenant.recorder()
+    }
+
+    fn shared(&self) -> &Shared<Core> {
+        self.per_thread.shared(|| Core::new(&self.config, self.shared_budget.clone()))
     }
 
     /// A trim interval passes, if one is over. A pool without an operation so far has nothing to trim.
     pub(crate) fn trim_if_due(&self) {
-        if self.anchor.get_shared().is_some() {
-            self.op().pass_interval_if_due();
+        if self.per_thread.get_shared().is_some() {
+            self.op().look_at_clock();
         }
     }
 
     pub(crate) fn op(&self) -> Op<'_> {
-        let shared = self.anchor.shared(|| Core::new(&self.config, self.shared_budget.clone()));
-        match self.anchor.local(self.anchor.stamp()) {
+        let shared = self.shared();
+        match self.per_thread.local(self.per_thread.stamp()) {
             Some(local) => Op::new(self, shared, Some(local)),
-            None => {
-                let local = self.anchor.attach(shared, || self.tag());
-                let op = Op::new(self, shared, local);
-                op.follow_policy();
-                op.follow_recording();
-                op
-            }
+            None => self.attach(shared),
         }
+    }
+
+    #[cfg(all(test, not(pool_loom)))]
+    pub(crate) fn advance_clock(&self, by: std::time::Duration) {
+        self.shared().tenant.clock.advance(by);
+    }
+
+    #[cold]
+    fn attach<'p>(&'p self, shared: &'p Shared<Core>) -> Op<'p> {
+        let op = Op::new(self, shared, self.per_thread.attach(shared, || self.tag()));
+        op.follow_policy();
+        op.begin_to_look();
+        op
     }
 
     /// For upkeep: makes nothing, neither the shared part of a pool that was never used nor a shard of a thread that never
     /// used it.
     fn upkeep(&self) -> Option<Op<'_>> {
-        let shared = self.anchor.get_shared()?;
-        let op = Op::new(self, shared, self.anchor.find(shared));
+        let shared = self.per_thread.get_shared()?;
+        let op = Op::new(self, shared, self.per_thread.find(shared));
         op.follow_policy();
         Some(op)
     }
 
     /// Something changed that every thread must notice.
     pub(crate) fn renew_stamp(&self) {
-        self.anchor.renew(|| self.tag());
+        self.per_thread.renew(|| self.tag());
     }
 
     /// What the stamp carries for the hot path of `get`: the default class.
@@ -558,29 +569,37 @@ impl Pool {
         self.take_cached(|_| class_or_none(capacity)).map_or_else(|| self.try_take_slow(capacity), Ok)
     }
 
-    /// From this thread's cache or large slot.
+    /// From this thread's cache or its row of the table.
     #[inline]
     fn take_cached(&self, class: impl FnOnce(Stamp) -> usize) -> Option<Vec<u8>> {
-        let stamp = self.anchor.stamp();
-        let (local, class) = (self.anchor.local(stamp)?, class(stamp));
+        let stamp = self.per_thread.stamp();
+        let (local, class) = (self.per_thread.local(stamp)?, class(stamp));
         match local.pop(class) {
             Some(vec) => {
                 local.books.hits.add(1);
                 Some(vec)
             }
-            None => take_large(local, class).map(Bare::into_vec),
+            None => self.take_place(local, class).map(Bare::into_vec),
         }
+    }
+
+    // What is not inlined takes and gives a `Bare`, in registers.
+    #[inline(never)]
+    fn take_place(&self, local: Local<'_>, class: usize) -> Option<Bare> {
+        let core = &self.per_thread.get_shared()?.tenant;
+        if core.budget.is_shared() {
+            return None;
+        }
+        let vec = core.table.take(local.row(), class, Charge::Stays)?;
+        local.books.hits.add(1);
+        Some(Bare::of(vec))
     }
 
     #[cold]
     #[inline(never)]
     fn take_slow(&self, capacity: Option<usize>) -> Bare {
         let capacity = capacity.unwrap_or_else(|| self.default_size());
-        Bare::of(self.op().get(capacity).unwrap_or_else(|_| {
-            // Fails again, the way a `Vec` does: a panic on overflow, the process's handler on exhaustion.
-            drop(Vec::<u8>::with_capacity(capacity));
-            panic!("out of memory for a buffer of {capacity} bytes")
-        }))
+        Bare::of(self.op().get_or_abort(capacity))
     }
 
     #[cold]
@@ -592,13 +611,7 @@ impl Pool {
     #[cold]
     #[inline(never)]
     pub(crate) fn grow(&self, vec: &mut Vec<u8>, additional: usize) {
-        if self.try_grow(vec, additional).is_err() {
-            // Fails again, the way a `Vec` does.
-            #[cfg(feature = "zeroize")]
-            crate::wipe::fail_to_reserve(vec, additional);
-            #[cfg(not(feature = "zeroize"))]
-            vec.reserve(additional);
-        }
+        self.op().grow_or_abort(vec, additional);
     }
 
     #[inline]
@@ -608,54 +621,66 @@ impl Pool {
 
     /// A guard ended, with `len` bytes in its buffer: takes that.
     #[inline]
-    pub(crate) fn finish(&self, bare: Bare, len: usize, mark: Mark) {
-        let Some(local) = self.anchor.local(self.anchor.stamp()) else {
-            return self.finish_slow(bare, len, mark);
+    pub(crate) fn finish(&self, len: usize, bare: Bare, mark: Mark) {
+        let Some(local) = self.per_thread.local(self.per_thread.stamp()) else {
+            return self.finish_slow(len, bare, mark);
         };
         let usage = mark.finish(len);
-        if let Some(class) = usage.class() {
-            if local.books.count(class, usage.asked) {
-                return self.merge_and_keep(bare, len, mark);
-            }
+        if usage.has_class() {
+            local.books.count(usage.peak, usage.asked);
         } else if usage.peak == 0 {
             local.books.count_silent();
         } else {
             // More than the largest class; or a use that has ended already.
-            return self.finish_slow(bare, len, mark);
+            return self.finish_slow(len, bare, mark);
+        }
+        if local.count_down() {
+            return self.look_and_keep(local, bare, mark, len);
         }
         let mut vec = bare.into_vec();
         scrub(&mut vec, usage.written(len));
         if !local.push(&mut vec) {
-            self.keep(local, Bare::of(vec));
+            self.keep(local, Bare::of(vec), usage.peak);
         }
     }
 
-    /// Counted, but there is no place for it in the thread cache: it is large, or odd, or the lease is used up.
+    /// The end of a use of `peak` bytes is counted, but there is no room for its buffer in the thread cache: it is large, or
+    /// its capacity is no class's size, or the lease is used up.
     #[inline(never)]
-    fn keep(&self, local: Local<'_>, bare: Bare) {
+    fn keep(&self, local: Local<'_>, bare: Bare, peak: usize) {
         let mut vec = bare.into_vec();
-        if local.put_large(&mut vec) != LargePut::Kept {
-            self.keep_slow(Bare::of(vec));
+        if let Some(shared) = self.per_thread.get_shared() {
+            let core = &shared.tenant;
+            if core.may_have_unused()
+                && vec.capacity() <= self.max_size()
+                && core.table.put(local.row(), &mut vec) == Put::Kept
+            {
+                return;
+            }
+        }
+        self.keep_slow(Bare::of(vec), peak);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn keep_slow(&self, bare: Bare, peak: usize) {
+        self.op().keep_used(bare.into_vec(), Use::class_of_peak(peak));
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn look_and_keep(&self, local: Local<'_>, bare: Bare, mark: Mark, len: usize) {
+        let (usage, mut vec) = (mark.finish(len), bare.into_vec());
+        Op::new(self, self.shared(), Some(local)).look(usage);
+        scrub(&mut vec, usage.written(len));
+        if !local.push(&mut vec) {
+            self.keep(local, Bare::of(vec), usage.peak);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn keep_slow(&self, bare: Bare) {
-        self.op().keep(bare.into_vec(), 0);
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn merge_and_keep(&self, bare: Bare, len: usize, mark: Mark) {
-        let (op, usage) = (self.op(), mark.finish(len));
-        op.merge(usage);
-        op.keep(bare.into_vec(), usage.written(len));
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn finish_slow(&self, bare: Bare, len: usize, mark: Mark) {
+    fn finish_slow(&self, len: usize, bare: Bare, mark: Mark) {
         if mark != Mark::ENDED {
             let usage = mark.finish(len);
             self.op().finish(bare.into_vec(), usage, usage.written(len));
@@ -670,14 +695,6 @@ impl Pool {
         let usage = mark.finish(vec.len());
         self.op().discard(vec, usage);
     }
-}
-
-// What is not inlined takes and gives a `Bare`, in registers.
-#[inline(never)]
-fn take_large(local: Local<'_>, class: usize) -> Option<Bare> {
-    let vec = local.take_large(class)?;
-    local.books.hits.add(1);
-    Some(Bare::of(vec))
 }
 
 impl Default for Pool {

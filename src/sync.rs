@@ -2,8 +2,8 @@
 //!
 //! Nothing else in the crate names `std::sync::atomic` or `std::thread_local`, so that every model sees every access.
 //! loom's types cannot be built in constants; where the public surface promises `const fn`, `const_unless_loom!` drops
-//! the promise for the models only. What others built on atomics (a queue, a box that is made once) loom cannot see into:
-//! the models have stand-ins that order no more than the originals promise.
+//! the promise for the models only. What others built on atomics (a box that is made once) loom cannot see into: the models
+//! have a stand-in that orders no more than the original promises.
 
 #[cfg(pool_loom)]
 mod imp {
@@ -18,7 +18,7 @@ mod imp {
     }
     pub(crate) use of_loom as thread_local;
 
-    pub(crate) use crate::loom_tests::stand_ins::{ArrayQueue, OnceBox};
+    pub(crate) use crate::loom_tests::stand_ins::OnceBox;
 }
 
 #[cfg(not(pool_loom))]
@@ -27,7 +27,6 @@ mod imp {
     pub(crate) use std::sync::{Mutex, MutexGuard};
     pub(crate) use std::thread_local;
 
-    pub(crate) use crossbeam_queue::ArrayQueue;
     pub(crate) use once_cell::race::OnceBox;
 }
 

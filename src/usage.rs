@@ -4,44 +4,73 @@ use crate::class::{MAX_CLASS_SIZE, class_of};
 
 /// The running record of a use, carried by its guard in one word.
 ///
-/// The low bit says whether a capacity was asked for; above it stands the peak length so far (of a use that asked, at
-/// least what it asked for). Lengths stop at `isize::MAX`, so they fit.
+/// The low bits say whether a capacity was asked for, and whether the peak was reserved and not reached; above them stands
+/// the peak length so far (of a use that asked, at least what it asked for).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark(usize);
+
+const ASKED: usize = 1;
+const RESERVED: usize = 2;
+const FLAGS: usize = ASKED | RESERVED;
+const PEAK_SHIFT: u32 = 2;
 
 impl Mark {
     /// A use that began without a size.
     pub(crate) const PLAIN: Mark = Mark(0);
 
-    /// The use was counted and its buffer is gone. No use reaches it: a buffer of `isize::MAX` bytes cannot exist, as
-    /// the address space also holds this program.
+    /// The use was counted and its buffer is gone. No use reaches it: a buffer of so many bytes cannot exist, as the address
+    /// space also holds this program.
     pub(crate) const ENDED: Mark = Mark(usize::MAX);
 
-    /// A use that asked for `capacity` bytes, of which there cannot be more than `isize::MAX`.
+    /// A use that asked for `capacity` bytes, and has got them.
     #[inline]
     pub(crate) const fn asked(capacity: usize) -> Mark {
-        Mark((capacity << 1) | 1)
+        Mark(Mark::peak_bits(capacity) | ASKED)
     }
 
     /// The contents were `len` bytes long at some time.
     #[inline]
     pub(crate) fn raise(&mut self, len: usize) {
-        self.0 = ((self.0 >> 1).max(len) << 1) | (self.0 & 1);
+        if len >= self.peak() {
+            self.0 = Mark::peak_bits(len) | (self.0 & ASKED);
+        }
+    }
+
+    /// There was to be room for `len` bytes in all.
+    #[inline]
+    pub(crate) fn reserve(&mut self, len: usize) {
+        if len > self.peak() {
+            self.0 = Mark::peak_bits(len) | (self.0 & ASKED) | RESERVED;
+        }
     }
 
     /// The finished use, with `len` bytes at its end.
     #[inline]
     pub(crate) fn finish(self, len: usize) -> Use {
-        Use { peak: (self.0 >> 1).max(len), asked: self.0 & 1 != 0 }
+        Use { peak: self.peak().max(len), asked: self.0 & ASKED != 0, is_peak_written: self.0 & FLAGS == 0 }
+    }
+
+    #[inline]
+    const fn peak(self) -> usize {
+        self.0 >> PEAK_SHIFT
+    }
+
+    /// On 32-bit targets a peak stops below 1 GiB, far above the largest class, and short of `ENDED`.
+    #[inline]
+    const fn peak_bits(len: usize) -> usize {
+        const PEAK_MAX: usize = (usize::MAX >> PEAK_SHIFT) - 1;
+        let peak = if usize::BITS < 64 && len > PEAK_MAX { PEAK_MAX } else { len };
+        peak << PEAK_SHIFT
     }
 }
 
 /// A finished use, as calibration counts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Use {
-    /// The largest length that was held or asked for. Zero says nothing, and is not counted.
+    /// The largest length that was held, reserved or asked for. Zero says nothing, and is not counted.
     pub(crate) peak: usize,
     pub(crate) asked: bool,
+    is_peak_written: bool,
 }
 
 impl Use {
@@ -50,23 +79,32 @@ impl Use {
         Mark::PLAIN.finish(len)
     }
 
-    /// How many bytes of a buffer that ends with `len` bytes were written, as far as the guard knows: what was asked for
-    /// need not have been.
-    #[inline]
-    pub(crate) fn written(self, len: usize) -> usize {
-        if self.asked { len } else { self.peak }
+    #[cfg(all(test, not(pool_loom)))]
+    pub(crate) fn of(peak: usize, asked: bool) -> Use {
+        Use { peak, asked, is_peak_written: false }
     }
 
-    /// The class it counts in, if it held or asked for something that has a class.
+    /// How many bytes of a buffer that ends with `len` bytes were written, as far as the guard knows: what was asked for or
+    /// reserved need not have been.
     #[inline]
-    pub(crate) fn class(self) -> Option<usize> {
+    pub(crate) fn written(self, len: usize) -> usize {
+        if self.is_peak_written { self.peak } else { len }
+    }
+
+    /// Whether it held or asked for something that has a class.
+    #[inline]
+    pub(crate) fn has_class(self) -> bool {
         // One comparison for both odd cases: nothing, and more than the largest class.
-        if self.peak.wrapping_sub(1) < MAX_CLASS_SIZE { Some(class_of(self.peak)) } else { None }
+        self.peak.wrapping_sub(1) < MAX_CLASS_SIZE
     }
 
     /// The class it counts in; the largest for all that is larger.
     pub(crate) fn counted_class(self) -> Option<usize> {
-        if self.peak == 0 { None } else { Some(class_of(self.peak)) }
+        Use::class_of_peak(self.peak)
+    }
+
+    pub(crate) fn class_of_peak(peak: usize) -> Option<usize> {
+        if peak == 0 { None } else { Some(class_of(peak)) }
     }
 }
 
@@ -79,16 +117,30 @@ mod tests {
         let mut mark = Mark::PLAIN;
         mark.raise(900);
         mark.raise(10);
-        assert_eq!(mark.finish(5), Use { peak: 900, asked: false });
-        assert_eq!(mark.finish(901), Use { peak: 901, asked: false });
+        assert_eq!(mark.finish(5), Use { peak: 900, asked: false, is_peak_written: true });
+        assert_eq!(mark.finish(901), Use { peak: 901, asked: false, is_peak_written: true });
     }
 
     #[test]
     fn an_asked_size_counts_at_least_as_asked_and_stays_marked() {
         let mut mark = Mark::asked(4096);
-        assert_eq!(mark.finish(0), Use { peak: 4096, asked: true });
+        assert_eq!(mark.finish(0), Use::of(4096, true));
         mark.raise(5000);
-        assert_eq!(mark.finish(3), Use { peak: 5000, asked: true });
+        assert_eq!(mark.finish(3), Use::of(5000, true));
+    }
+
+    #[test]
+    fn what_was_reserved_counts_as_held_but_not_as_written() {
+        let mut mark = Mark::PLAIN;
+        mark.raise(100);
+        mark.reserve(50);
+        assert_eq!(mark.finish(3).written(3), 100);
+        mark.reserve(4000);
+        mark.raise(200);
+        let usage = mark.finish(3);
+        assert_eq!((usage.peak, usage.asked, usage.written(3)), (4000, false, 3));
+        mark.raise(4001);
+        assert_eq!((mark.finish(3).peak, mark.finish(3).written(3)), (4001, 4001));
     }
 
     #[test]

@@ -6,8 +6,8 @@
 //! writes byte by byte.
 //!
 //! Every buffer that comes back goes through `pool::cold::scrub`, which calls this. Two ways by which memory would leave a
-//! guard and not come back are closed here and in `PooledBuf`: growth past the largest class, which elsewhere is a
-//! `Vec`'s own reallocation, and `Pool::grow`'s last resort.
+//! guard and not come back are closed here: growth past the largest class, which elsewhere is a `Vec`'s own reallocation,
+//! and its second try.
 
 use std::collections::TryReserveError;
 
@@ -25,11 +25,12 @@ pub(crate) fn wipe(vec: &mut Vec<u8>) {
     vec.clear();
 }
 
-/// What `Vec::reserve` does when it fails; without a try that might succeed and leave memory behind.
-pub(crate) fn fail_to_reserve(vec: &[u8], additional: usize) -> ! {
-    let len = vec.len().saturating_add(additional);
-    drop(Vec::<u8>::with_capacity(len));
-    panic!("out of memory for a buffer of {len} bytes")
+/// `Vec::reserve`, but what it leaves behind is wiped. An allocator that refuses is tried once more.
+pub(crate) fn reserve(vec: &mut Vec<u8>, additional: usize) {
+    if try_reserve(vec, additional).is_err() {
+        let needed = vec.len().saturating_add(additional);
+        move_to(Vec::with_capacity(needed), vec);
+    }
 }
 
 const ZEROS: [u8; 4096] = [0; 4096];
@@ -46,10 +47,14 @@ pub(crate) fn try_reserve(vec: &mut Vec<u8>, additional: usize) -> Result<(), Tr
         // Fails, with the error that a `Vec` gives.
         None => return vec.try_reserve(additional),
     }
+    move_to(larger, vec);
+    Ok(())
+}
+
+fn move_to(mut larger: Vec<u8>, vec: &mut Vec<u8>) {
     larger.extend_from_slice(vec);
     wipe(vec);
     *vec = larger;
-    Ok(())
 }
 
 #[cfg(all(test, not(pool_loom)))]

@@ -20,31 +20,34 @@ use crate::budget::Budget;
 use crate::builder::{Config, Growth};
 use crate::calibration::{Sizes, Window, calibrate};
 use crate::calibrator::{Calibrator, window_calls};
-use crate::class::{CLASSES, MAX_CLASS_SIZE, class_below, class_of, class_of_capacity, size_of_class};
-use crate::clock::Clock;
+use crate::class::{CLASSES, LOOK_UP_CLASSES, MAX_CLASS_SIZE, class_below, class_of, class_of_capacity, size_of_class};
+use crate::clock::{Clock, LOOK_FIRST, LOOK_MAX};
 use crate::depot::Depot;
 use crate::policy::Policy;
 use crate::recorder::Recorder;
 use crate::stats::{ClassStats, Dropped, Stats};
 use crate::storage::{
-    BATCH_SLOTS, Batch, LargePut, Local, SMALL_CLASSES, Shard, Shards, Shared, Tenant, shrink, slots_max,
+    BATCH_SLOTS, Batch, Charge, Local, Put, ROWS, SMALL_CLASSES, Shard, Shards, Shared, Table, Tenant, Zeroed, shrink,
+    slots_max,
 };
-use crate::sync::OnceBox;
+use crate::sync::{AtomicBool, OnceBox, Ordering};
 use crate::usage::Use;
 
 /// What the threads of a pool share.
 #[derive(Debug)]
 pub(crate) struct Core {
-    config: Config,
+    pub(super) table: Box<Table>,
     depot: Depot,
     calibrator: Calibrator,
-    clock: Clock,
-    /// The books of threads that have no shard any more, written by all of them.
-    orphans: Books,
+    pub(crate) clock: Clock,
+    /// Whether something came to the table or the depot since the last trim.
+    unused: AtomicBool,
+    /// The counters of threads that have no shard, written by all of them; made when there is one.
+    threadless: OnceBox<Books>,
     /// Once the pool was recorded.
     recorder: OnceBox<Arc<Recorder>>,
     /// Last, as fields are dropped in order: buffers are freed before a common budget has their bytes again.
-    budget: Budget,
+    pub(super) budget: Budget,
 }
 
 /// One operation: a pool's parts, and the shard of the thread that operates.
@@ -60,50 +63,44 @@ pub(crate) struct Op<'p> {
 impl Core {
     pub(crate) fn new(config: &Config, shared_budget: Option<Arc<Budget>>) -> Core {
         Core {
-            config: *config,
+            table: Table::boxed(),
             depot: Depot::new(),
             calibrator: Calibrator::new(config.calibrate_calls_threshold),
             clock: Clock::new(config.trim_interval),
-            orphans: Books::default(),
+            unused: AtomicBool::new(false),
+            threadless: OnceBox::new(),
             recorder: OnceBox::new(),
             budget: Budget::within(config.retained_bytes_max, shared_budget),
         }
     }
-}
 
-impl Core {
     pub(crate) fn recorder(&self) -> &Arc<Recorder> {
         self.recorder.get_or_init(|| Box::new(Arc::new(Recorder::new())))
     }
-}
 
-impl Tenant for Core {
-    fn hand_back(shared: &Shared<Core>, local: Local<'_>) {
-        let core = &shared.tenant;
-        core.empty_cache(local);
-        for class in 0..CLASSES {
-            core.calibrator.add(class, local.books.merge(class));
-            local.books.allow(class, 1);
-        }
-        for class in SMALL_CLASSES..CLASSES {
-            core.empty_large(local, class);
-        }
+    /// Whether something came to the shared part since the last trim, so that every thread knows to look at the clock.
+    #[inline]
+    pub(super) fn may_have_unused(&self) -> bool {
+        // Relaxed: a hint; a thread that misses it looks at the clock a few uses later.
+        self.unused.load(Ordering::Relaxed)
     }
-}
 
-impl Core {
-    /// Gives what lies in a thread's cache to the depot, and its leases back.
+    fn threadless(&self) -> &Books {
+        self.threadless.get_or_init(Books::boxed)
+    }
+
+    /// Gives what a thread's cache holds to the depot, and its leases back.
     fn empty_cache(&self, local: Local<'_>) {
         for class in 0..SMALL_CLASSES {
             while local.len(class) > 0 {
                 let batch = local.take_cold(class, BATCH_SLOTS);
                 // The bytes leave the lease but stay charged, for the batch.
-                let count = batch.len();
-                self.shrink_lease(local, class, local.leased(class) - count);
-                self.hand_over(local, batch);
+                self.shrink_lease(local, class, local.leased(class) - batch.len());
+                self.depot.stock(class).push(batch);
             }
             self.release_unused_lease(local, class);
         }
+        self.unused.store(true, Ordering::Relaxed);
     }
 
     /// Takes slots out of a lease; their bytes stay charged.
@@ -121,45 +118,14 @@ impl Core {
             self.budget.release(unused * size_of_class(class));
         }
     }
+}
 
-    /// Gives what lies in a thread's large slot to the depot, and its lease back.
-    fn empty_large(&self, local: Local<'_>, class: usize) {
-        let Some(mut vec) = local.large(class).take() else {
-            return self.release_large(local, class);
-        };
-        local.release_large(class);
-        self.budget.unlease(size_of_class(class));
-        let mut batch = Batch::new(class);
-        let pushed = batch.push(&mut vec);
-        debug_assert!(pushed, "a large slot gives back exactly what it was given");
-        self.hand_over(local, batch);
-    }
-
-    /// `shelve` at a thread's end or flush.
-    fn hand_over(&self, local: Local<'_>, batch: Batch) {
-        local.books.dropped[Reason::DepotFull as usize].add(self.shelve(batch));
-    }
-
-    /// Lays a charged batch on its shelf, or frees it; how many buffers were freed.
-    fn shelve(&self, batch: Batch) -> u64 {
-        let (class, count) = (batch.class(), batch.len());
-        match self.depot.shelf(class).push(batch) {
-            Ok(()) => 0,
-            Err(batch) => {
-                self.budget.release(count * size_of_class(class));
-                drop(batch);
-                count as u64
-            }
-        }
-    }
-
-    /// Gives up the lease of this thread's large slot if that is empty.
-    fn release_large(&self, local: Local<'_>, class: usize) {
-        if local.release_large(class) {
-            let size = size_of_class(class);
-            self.budget.unlease(size);
-            self.budget.release(size);
-        }
+impl Tenant for Core {
+    fn hand_back(&self, local: Local<'_>) {
+        self.empty_cache(local);
+        self.calibrator.merge(&local.books);
+        local.pace.reset();
+        local.set_left(0);
     }
 }
 
@@ -180,14 +146,26 @@ impl<'p> Op<'p> {
         Ok(vec)
     }
 
+    /// The same, as a `Vec` has it: memory exhaustion aborts, and a capacity above `isize::MAX` panics.
+    pub(crate) fn get_or_abort(self, capacity: usize) -> Vec<u8> {
+        self.get(capacity).unwrap_or_else(|_| {
+            // An allocator that has refused once is tried once more.
+            let vec = self.allocate_or_abort(capacity);
+            self.add(|books| &books.misses, 1);
+            vec
+        })
+    }
+
     /// A guard ended and its buffer comes back.
-    pub(crate) fn finish(self, vec: Vec<u8>, usage: Use, written: usize) {
+    pub(crate) fn finish(self, mut vec: Vec<u8>, usage: Use, written: usize) {
         self.count(usage);
-        self.keep(vec, written);
+        scrub(&mut vec, written);
+        self.keep_used(vec, usage.counted_class());
     }
 
     pub(crate) fn discard(self, mut vec: Vec<u8>, usage: Use) {
         self.count(usage);
+        self.note_above(usage.counted_class());
         let written = usage.written(vec.len());
         scrub(&mut vec, written);
         self.free(vec, Reason::Discarded);
@@ -196,6 +174,7 @@ impl<'p> Op<'p> {
     pub(crate) fn detach(self, usage: Use) {
         self.add(|books| &books.detached, 1);
         self.count(usage);
+        self.note_above(usage.counted_class());
     }
 
     pub(crate) fn donate(self, vec: Vec<u8>) {
@@ -216,7 +195,7 @@ impl<'p> Op<'p> {
         };
         let least = class_of(needed);
         let class = least.max(self.pool.policy.load().jump_class());
-        let mut larger = match self.take(class) {
+        let larger = match self.take(class) {
             Some(larger) => larger,
             // A jump is a convenience; what is needed may still be had.
             None if class > least => {
@@ -224,12 +203,35 @@ impl<'p> Op<'p> {
             }
             None => self.allocate(size_of_class(least))?,
         };
+        self.move_to(larger, vec);
+        Ok(())
+    }
+
+    /// The same, by the way a `Vec` has: memory exhaustion aborts, and a length above `isize::MAX` panics.
+    pub(crate) fn grow_or_abort(self, vec: &mut Vec<u8>, additional: usize) {
+        if self.grow(vec, additional).is_ok() {
+            return;
+        }
+        // An allocator that has refused once is tried once more.
+        match vec.len().checked_add(additional) {
+            Some(needed) if needed <= MAX_CLASS_SIZE => {
+                let larger = self.allocate_or_abort(size_of_class(class_of(needed)));
+                self.move_to(larger, vec);
+            }
+            #[cfg(feature = "zeroize")]
+            _ => crate::wipe::reserve(vec, additional),
+            #[cfg(not(feature = "zeroize"))]
+            _ => vec.reserve(additional),
+        }
+    }
+
+    fn move_to(self, mut larger: Vec<u8>, vec: &mut Vec<u8>) {
         self.add(|books| &books.growths, 1);
         larger.extend_from_slice(vec);
-        let smaller = std::mem::replace(vec, larger);
+        let mut smaller = std::mem::replace(vec, larger);
         let written = smaller.len();
-        self.keep(smaller, written);
-        Ok(())
+        scrub(&mut smaller, written);
+        self.keep(smaller);
     }
 
     pub(crate) fn prefill(self, capacity: usize, count: usize) -> usize {
@@ -249,7 +251,7 @@ impl<'p> Op<'p> {
         taken
     }
 
-    /// Up to `count` new buffers on the shelf, as one batch.
+    /// Up to `count` new buffers in the depot, as one batch.
     fn prefill_batch(self, class: usize, count: usize) -> usize {
         let size = size_of_class(class);
         let mut batch = Batch::new(class);
@@ -268,30 +270,36 @@ impl<'p> Op<'p> {
             }
         }
         let added = batch.len();
-        if added == 0 || !self.shelve(batch) { 0 } else { added }
+        if added > 0 {
+            self.push_to_depot(batch);
+        }
+        added
     }
 
     /// Recalibrates from what has been counted.
     pub(crate) fn calibrate(self) {
-        self.take_window(true);
+        let learnt = self.take_window(true);
+        self.look_at_clock();
+        self.announce(learnt);
     }
 
     /// One trim interval passes. Returns the bytes freed.
     pub(crate) fn trim(self) -> usize {
         self.pool.policy.next_epoch();
         self.pool.renew_stamp();
+        // Relaxed: see `may_have_unused`.
+        self.core.unused.store(false, Ordering::Relaxed);
         let mut freed_bytes = 0;
         for class in 0..CLASSES {
-            let shelf = self.core.depot.shelf(class);
-            freed_bytes += self.free_from_shelf(class, shelf.low());
-            shelf.begin_interval();
-        }
-        for shard in self.shards.iter() {
-            for class in SMALL_CLASSES..CLASSES {
-                if !shard.large(class).was_touched() {
-                    freed_bytes += self.free_large(shard, class);
+            let stock = self.core.depot.stock(class);
+            freed_bytes += self.free_from_depot(class, stock.low());
+            stock.begin_interval();
+            for row in 0..ROWS {
+                if !self.core.table.was_used(row, class) {
+                    freed_bytes += self.free_place(row, class);
                 }
             }
+            self.give_up_charges(class);
         }
         freed_bytes + self.follow_policy()
     }
@@ -321,77 +329,151 @@ impl<'p> Op<'p> {
     fn add(self, counter: impl Fn(&Books) -> &Counter, n: u64) {
         match self.local {
             Some(local) => counter(&local.books).add(n),
-            None => counter(&self.core.orphans).add_shared(n),
+            None => counter(self.core.threadless()).add_shared(n),
         }
     }
 
     fn count(self, usage: Use) {
         let class = usage.counted_class();
-        match (self.local, class) {
-            (Some(local), Some(class)) => {
-                if local.books.count(class, usage.asked) {
-                    self.merge(usage);
-                }
+        let Some(local) = self.local else {
+            self.core.threadless().count_shared(usage);
+            let Some(class) = class else { return };
+            if self.records() {
+                self.core.recorder().note(usage.peak, 0);
             }
-            (Some(local), None) => local.books.count_silent(),
-            (None, _) => {
-                self.core.orphans.count_shared(usage);
-                let Some(class) = class else { return };
-                if self.records() {
-                    self.core.recorder().note(usage.peak, 0);
-                }
-                if self.core.calibrator.add(class, 1) > self.core.config.calibrate_calls_threshold {
-                    self.take_window(false);
-                }
+            if self.core.calibrator.add(class, 1) > self.pool.config.calibrate_calls_threshold {
+                self.take_window(false);
             }
+            return;
+        };
+        match class {
+            Some(class) => local.books.count(size_of_class(class), usage.asked),
+            None => local.books.count_silent(),
+        }
+        if local.count_down() {
+            self.look(usage);
         }
     }
 
-    /// A batch of this thread's calls is due, of the class that `usage`, the last of them, was counted in.
-    pub(crate) fn merge(self, usage: Use) {
-        let (Some(local), Some(class)) = (self.local, usage.counted_class()) else { return };
-        let is_past = self.core.calibrator.merge(&local.books, class);
-        if self.records() {
+    /// This thread's count-down is over, with `usage`, which has been counted.
+    pub(crate) fn look(self, usage: Use) {
+        let Some(local) = self.local else { return };
+        local.pace.stop(local.left());
+        // Whatever comes before the next count is granted, a use of a callback too, finds one.
+        local.set_left(local.pace.allow(1));
+        if self.records() && usage.counted_class().is_some() {
             let shard: &Shard = &local;
             self.core.recorder().note(usage.peak, std::ptr::from_ref(shard) as usize / size_of::<Shard>());
-            local.books.allow(class, 1);
         }
-        if is_past {
-            self.take_window(false);
+        let mut learnt = None;
+        if local.pace.is_merge_due() {
+            if self.core.calibrator.merge(&local.books) {
+                learnt = self.take_window(false);
+            }
+            local.pace.merge_in(self.core.calibrator.merge_in());
         }
+        self.look_at_clock();
+        self.announce(learnt);
+    }
+
+    /// Lets a trim interval pass if one is over, and allows this thread some uses until it looks again.
+    pub(crate) fn look_at_clock(self) {
+        let now_ns = self.pass_interval_if_due();
+        self.grant(now_ns, LOOK_MAX);
+    }
+
+    /// The same, where how fast uses came so far says nothing of what comes.
+    pub(crate) fn begin_to_look(self) {
+        let now_ns = self.pass_interval_if_due();
+        self.grant(now_ns, LOOK_FIRST);
+        if let Some(local) = self.local {
+            local.pace.begin(now_ns);
+        }
+    }
+
+    fn pass_interval_if_due(self) -> u64 {
+        let now_ns = self.core.clock.now_ns();
+        if self.core.clock.is_due(now_ns) {
+            self.trim();
+        }
+        now_ns
+    }
+
+    fn grant(self, now_ns: u64, most: u64) {
+        let Some(local) = self.local else { return };
+        local.pace.stop(local.left());
+        if local.pace.is_merge_due() {
+            // The shard is new to this thread, which has no calls to merge yet.
+            local.pace.merge_in(self.core.calibrator.merge_in());
+        }
+        // While the pool records, every use is noted.
+        let most = if self.records() { 1 } else { most };
+        local.set_left(local.pace.grant(&self.core.clock, now_ns, most));
+    }
+
+    /// Something came to the table or the depot: every thread must look at the clock soon.
+    fn note_unused(self) {
+        if !self.core.may_have_unused() && !self.core.unused.swap(true, Ordering::Relaxed) {
+            self.pool.renew_stamp();
+        }
+        self.begin_to_look();
     }
 
     fn records(self) -> bool {
         self.core.recorder.get().is_some_and(|recorder| recorder.records())
     }
 
-    /// While the pool records, every call is due, and noted.
-    pub(crate) fn follow_recording(self) {
-        if let (Some(local), true) = (self.local, self.records()) {
-            (0..CLASSES).for_each(|class| local.books.allow(class, 1));
+    fn take_window(self, anyway: bool) -> Option<Calibration> {
+        let learnt = self.core.calibrator.take_window(self.books(), anyway, |window| self.learn(window)).flatten();
+        if learnt.is_some() {
+            self.purge_above_ceiling();
         }
-    }
-
-    fn take_window(self, anyway: bool) {
-        let books = self.books();
-        let mut learnt = None;
-        self.core.calibrator.take_window(books, anyway, |window| learnt = self.learn(window));
         self.follow_policy();
-        self.pass_interval_if_due();
-        if let (Some(calibration), Some(_)) = (learnt, self.local) {
-            announce(self.pool, self.core.config.on_calibration, &calibration);
-        }
+        learnt
     }
 
+    /// Under the calibrator's lock.
     fn learn(self, window: &Window) -> Option<Calibration> {
         let before = self.pool.policy.load().sizes();
-        let sizes = calibrate(window, &self.core.config.limits, before)?;
-        self.pool.policy.set_sizes(sizes, jump_class(&self.core.config, sizes));
+        let sizes = calibrate(window, &self.pool.config.limits, before)?;
+        self.pool.policy.set_sizes(sizes, jump_class(&self.pool.config, sizes));
         self.pool.renew_stamp();
-        for class in sizes.max_class + 1..CLASSES {
+        Some(Calibration::new(self.core.calibrator.calibrations() + 1, before, sizes))
+    }
+
+    fn purge_above_ceiling(self) {
+        for class in self.pool.policy.load().max_class() + 1..CLASSES {
             self.purge_class(class);
         }
-        Some(Calibration::new(self.core.calibrator.calibrations() + 1, before, sizes))
+    }
+
+    /// A use of `class` ended. If that is above the max size, it may be time to look whether the max size is too low.
+    fn note_above(self, class: Option<usize>) {
+        let (Some(class), config) = (class, &self.pool.config) else { return };
+        let is_above = self.pool.policy.load().max_class() < class && class <= config.limits.max_class_limit;
+        if config.calibrate_early && is_above && self.core.calibrator.is_early_look() {
+            let share = 2.0 * (1.0 - config.limits.max_percentile);
+            self.core.calibrator.look_early(self.books(), share, |window| self.raise(window));
+        }
+    }
+
+    /// Raises the max size to what the running window teaches; nothing else changes. Under the calibrator's lock.
+    fn raise(self, window: &Window) {
+        let before = self.pool.policy.load().sizes();
+        let Some(learnt) = calibrate(window, &self.pool.config.limits, before) else { return };
+        if learnt.max_class > before.max_class {
+            let sizes = Sizes { max_class: learnt.max_class, ..before };
+            let is_calibrated = self.core.calibrator.calibrations() > 0;
+            let jump_class = if is_calibrated { jump_class(&self.pool.config, sizes) } else { 0 };
+            self.pool.policy.set_sizes(sizes, jump_class);
+            self.pool.renew_stamp();
+        }
+    }
+
+    fn announce(self, learnt: Option<Calibration>) {
+        if let (Some(calibration), Some(_)) = (learnt, self.local) {
+            announce(self.pool, self.pool.config.on_calibration, &calibration);
+        }
     }
 
     fn books(self) -> impl Iterator<Item = &'p Books> + Clone {
@@ -409,21 +491,34 @@ impl<'p> Op<'p> {
             }
         }
         // Nothing lies above the ceiling, so a get above it need not search.
-        let highest = (class + crate::class::LOOK_UP_CLASSES).min(self.pool.policy.load().max_class());
+        let highest = (class + LOOK_UP_CLASSES).min(self.pool.policy.load().max_class());
         (class..=highest).find_map(|class| self.take_of_class(class))
     }
 
     fn take_of_class(self, class: usize) -> Option<Vec<u8>> {
-        if class < SMALL_CLASSES {
-            let top = self.local.and_then(|local| local.pop_below_mark(class));
-            return top.or_else(|| self.take_from_depot(class));
+        let local = self.local.filter(|_| class < SMALL_CLASSES);
+        let own = local.and_then(|local| local.pop_below_mark(class));
+        own.or_else(|| self.take_place(self.row(), class))
+            .or_else(|| self.take_from_depot(class))
+            .or_else(|| (1..ROWS).find_map(|distance| self.take_place(self.row() + distance, class)))
+    }
+
+    fn row(self) -> usize {
+        self.local.map_or(0, |local| local.row())
+    }
+
+    fn take_place(self, row: usize, class: usize) -> Option<Vec<u8>> {
+        if !self.core.budget.is_shared() {
+            return self.core.table.take(row, class, Charge::Stays);
         }
-        let own = self.local.and_then(|local| local.large(class).take());
-        own.or_else(|| self.take_from_depot(class)).or_else(|| self.steal(class))
+        // No pool can give up an empty place's charge in another one of its budget.
+        let vec = self.core.table.take(row, class, Charge::Leaves)?;
+        self.core.budget.release(size_of_class(class));
+        Some(vec)
     }
 
     fn take_from_depot(self, class: usize) -> Option<Vec<u8>> {
-        let mut batch = self.core.depot.shelf(class).pop()?;
+        let mut batch = self.core.depot.stock(class).pop()?;
         let vec = batch.pop()?;
         let mut uncharged = 1;
         if let (Some(local), true) = (self.local, class < SMALL_CLASSES) {
@@ -431,9 +526,9 @@ impl<'p> Op<'p> {
         }
         self.core.budget.release(uncharged * size_of_class(class));
         if batch.len() > 0 {
-            self.shelve(batch);
+            self.core.depot.stock(class).push(batch);
         }
-        self.pass_interval_if_due();
+        self.look_at_clock();
         Some(vec)
     }
 
@@ -445,8 +540,9 @@ impl<'p> Op<'p> {
         let room = slots_max(class) - local.leased(class);
         let (before, wanted) = (batch.len().min(free), batch.len().saturating_sub(free).min(room));
         let bytes = wanted * size_of_class(class);
-        if wanted > 0 && self.may_lease(local, bytes) && self.core.budget.lease_charged(bytes) {
-            extend_lease(local, class, wanted);
+        let held = local.leased_bytes.get() as usize;
+        if wanted > 0 && self.may_lease(held, bytes) && self.core.budget.lease_charged(bytes, held) {
+            note_lease(local, class, wanted);
         }
         while local.len(class) < local.leased(class) {
             let Some(mut vec) = batch.pop() else { break };
@@ -456,24 +552,33 @@ impl<'p> Op<'p> {
         before
     }
 
-    /// From another thread's large slot.
-    fn steal(self, class: usize) -> Option<Vec<u8>> {
-        self.shards.iter().find_map(|shard| shard.large(class).take())
-    }
-
     fn allocate(self, capacity: usize) -> Result<Vec<u8>, TryReserveError> {
-        let capacity = if capacity > MAX_CLASS_SIZE { capacity } else { size_of_class(class_of(capacity)) };
         let mut vec = Vec::new();
-        vec.try_reserve_exact(capacity)?;
+        vec.try_reserve_exact(size_to_allocate(capacity))?;
         self.add(|books| &books.allocated, 1);
         Ok(vec)
     }
 
+    fn allocate_or_abort(self, capacity: usize) -> Vec<u8> {
+        let vec = Vec::with_capacity(size_to_allocate(capacity));
+        self.add(|books| &books.allocated, 1);
+        vec
+    }
+
     // Keeping.
 
-    /// Keeps `vec`, whose first `written` bytes were written, or frees it for the first reason that applies.
-    pub(crate) fn keep(self, mut vec: Vec<u8>, written: usize) {
-        scrub(&mut vec, written);
+    /// Keeps the buffer of a finished use of `class`, or frees it for the first reason that applies. It has been scrubbed.
+    pub(crate) fn keep_used(self, vec: Vec<u8>, class: Option<usize>) {
+        // A buffer of a size class below the use's own, which only `as_vec_mut` can put there, may never come by here, and so
+        // does not count.
+        if class.is_none_or(|class| class_of_capacity(vec.capacity(), class).is_none()) {
+            self.note_above(class);
+        }
+        self.keep(vec);
+    }
+
+    /// Keeps a buffer that was no use, or frees it for the first reason that applies. It has been scrubbed.
+    fn keep(self, mut vec: Vec<u8>) {
         let max_class = self.pool.policy.load().max_class();
         let Some(class) = class_below(vec.capacity()) else {
             return self.free(vec, Reason::OutOfClass);
@@ -489,8 +594,7 @@ impl<'p> Op<'p> {
         }
         match self.local {
             Some(local) if class < SMALL_CLASSES => self.keep_small(local, class, vec),
-            Some(local) => self.keep_large(local, class, vec),
-            None => self.keep_in_depot(class, vec),
+            _ => self.keep_in_shared(class, vec),
         }
     }
 
@@ -500,7 +604,7 @@ impl<'p> Op<'p> {
         }
         let has_room = self.extend_lease(local, class) || self.make_room(local, class);
         if !(has_room && local.push(&mut vec)) {
-            self.keep_in_depot(class, vec);
+            self.keep_in_shared(class, vec);
         }
     }
 
@@ -510,18 +614,19 @@ impl<'p> Op<'p> {
         let room = slots_max(class) - leased;
         let first = (FIRST_LEASE_BYTES / size_of_class(class)).max(1);
         let run = leased.max(first).min(room);
+        let held = local.leased_bytes.get() as usize;
         [run, run.min(1)].into_iter().any(|slots| {
             let bytes = slots * size_of_class(class);
-            let leased = slots > 0 && self.may_lease(local, bytes) && self.core.budget.lease(bytes);
-            if leased {
-                extend_lease(local, class, slots);
+            let is_leased = slots > 0 && self.may_lease(held, bytes) && self.core.budget.lease(bytes, held);
+            if is_leased {
+                note_lease(local, class, slots);
             }
-            leased
+            is_leased
         })
     }
 
-    fn may_lease(self, local: Local<'_>, bytes: usize) -> bool {
-        local.leased_bytes.get() as usize + bytes <= self.core.config.thread_cache_bytes_max
+    fn may_lease(self, held: usize, bytes: usize) -> bool {
+        held + bytes <= self.pool.config.thread_cache_bytes_max
     }
 
     /// Moves the colder half of a full stack, a batch at most, to the depot.
@@ -530,45 +635,37 @@ impl<'p> Op<'p> {
         if count == 0 || !self.core.budget.charge(count * size_of_class(class)) {
             return false;
         }
-        self.shelve(local.take_cold(class, count));
-        self.pass_interval_if_due();
+        self.push_to_depot(local.take_cold(class, count));
         true
     }
 
-    fn keep_large(self, local: Local<'_>, class: usize, mut vec: Vec<u8>) {
-        let mut put = local.put_large(&mut vec);
-        if put == LargePut::NotLeased && self.core.budget.lease(size_of_class(class)) {
-            local.lease_large(class);
-            put = local.put_large(&mut vec);
+    /// Keeps a buffer where every thread finds it: in this thread's row of the table, or in the depot.
+    fn keep_in_shared(self, class: usize, mut vec: Vec<u8>) {
+        let put = self.core.table.put(self.row(), &mut vec);
+        if put == Put::Kept {
+            return self.note_unused();
         }
-        if put != LargePut::Kept {
-            self.keep_in_depot(class, vec);
-        }
-    }
-
-    fn keep_in_depot(self, class: usize, mut vec: Vec<u8>) {
         if !self.charge(size_of_class(class)) {
             return self.free(vec, Reason::OverBudget);
+        }
+        if put == Put::NotCharged && self.core.table.put_charged(self.row(), class, &mut vec) {
+            return self.note_unused();
         }
         let mut batch = Batch::new(class);
         if !batch.push(&mut vec) {
             self.core.budget.release(size_of_class(class));
             return self.free(vec, Reason::OutOfClass);
         }
-        self.shelve(batch);
-        self.pass_interval_if_due();
+        self.push_to_depot(batch);
     }
 
-    /// Lays a charged batch on its shelf, or frees it; whether it lies there.
-    fn shelve(self, batch: Batch) -> bool {
-        let freed = self.core.shelve(batch);
-        if freed > 0 {
-            self.add(|books| &books.dropped[Reason::DepotFull as usize], freed);
-        }
-        freed == 0
+    /// Adds a batch, whose bytes are charged, to the depot.
+    fn push_to_depot(self, batch: Batch) {
+        self.core.depot.stock(batch.class()).push(batch);
+        self.note_unused();
     }
 
-    /// Charges the budget, if need be after giving up every lease that covers nothing.
+    /// Charges the budget, if need be after giving up what is charged and covers nothing.
     fn charge(self, bytes: usize) -> bool {
         if self.core.budget.charge(bytes) {
             return true;
@@ -579,12 +676,20 @@ impl<'p> Op<'p> {
         if let Some(local) = self.local {
             self.release_unused_leases(local);
         }
+        (0..CLASSES).for_each(|class| self.give_up_charges(class));
         self.core.budget.charge(bytes)
     }
 
     fn release_unused_leases(self, local: Local<'_>) {
         (0..SMALL_CLASSES).for_each(|class| self.core.release_unused_lease(local, class));
-        (SMALL_CLASSES..CLASSES).for_each(|class| self.core.release_large(local, class));
+    }
+
+    /// Gives up what empty places of a class are charged for.
+    fn give_up_charges(self, class: usize) {
+        let given_up = self.core.table.give_up_charges(class);
+        if given_up > 0 {
+            self.core.budget.release(given_up * size_of_class(class));
+        }
     }
 
     // Freeing.
@@ -604,7 +709,7 @@ impl<'p> Op<'p> {
             return 0;
         }
         local.policy_seen.set(policy.word());
-        if seen == u64::MAX {
+        if seen == 0 {
             return 0;
         }
         let intervals = policy.epoch() - Policy::from_word(seen).epoch();
@@ -622,17 +727,10 @@ impl<'p> Op<'p> {
             self.core.release_unused_lease(local, class);
             local.begin_interval(class);
         }
-        for class in SMALL_CLASSES..CLASSES {
-            let over_ceiling = class > policy.max_class();
-            if over_ceiling {
-                // Put here after the calibration had looked, by a thread that had not seen it yet.
-                freed_bytes += self.free_large(&local, class);
-            }
-            // Above the ceiling no place is leased from here on, so the hot path need not compare with it. Model:
-            // loom_tests::ceiling::nothing_lies_above_a_ceiling_that_its_thread_has_seen.
-            if over_ceiling || intervals > 0 {
-                self.core.release_large(local, class);
-            }
+        // Put there after the calibration had looked, by this thread, which had not seen it yet. Model:
+        // loom_tests::ceiling::nothing_is_cached_above_a_ceiling_that_its_thread_has_seen.
+        for class in policy.max_class() + 1..CLASSES {
+            freed_bytes += self.free_place(local.row(), class);
         }
         freed_bytes
     }
@@ -648,12 +746,12 @@ impl<'p> Op<'p> {
         count * size_of_class(class)
     }
 
-    /// Frees up to `count` buffers of a shelf, those that came first.
-    fn free_from_shelf(self, class: usize, count: usize) -> usize {
-        let shelf = self.core.depot.shelf(class);
+    /// Frees up to `count` buffers of the depot.
+    fn free_from_depot(self, class: usize, count: usize) -> usize {
+        let stock = self.core.depot.stock(class);
         let mut freed = 0;
         while freed < count {
-            let Some(mut batch) = shelf.pop() else { break };
+            let Some(mut batch) = stock.pop() else { break };
             let surplus = batch.len().min(count - freed);
             for _ in 0..surplus {
                 drop(batch.pop());
@@ -661,34 +759,28 @@ impl<'p> Op<'p> {
             freed += surplus;
             self.core.budget.release(surplus * size_of_class(class));
             if batch.len() > 0 {
-                self.shelve(batch);
+                stock.push(batch);
             }
         }
         self.add(|books| &books.trimmed, freed as u64);
         freed * size_of_class(class)
     }
 
-    /// Frees what lies in a large slot. The place stays leased until its owner operates again.
-    fn free_large(self, shard: &Shard, class: usize) -> usize {
-        let vec = shard.large(class).take();
-        let freed = usize::from(vec.is_some());
-        self.add(|books| &books.trimmed, freed as u64);
-        freed * size_of_class(class)
+    /// Frees the buffer of a place, if there is one.
+    fn free_place(self, row: usize, class: usize) -> usize {
+        let Some(vec) = self.core.table.take(row, class, Charge::Leaves) else { return 0 };
+        drop(vec);
+        self.core.budget.release(size_of_class(class));
+        self.add(|books| &books.trimmed, 1);
+        size_of_class(class)
     }
 
-    /// Frees every idle buffer of a class that all threads can reach.
+    /// Frees every idle buffer of a class in the shared part.
     fn purge_class(self, class: usize) -> usize {
-        let mut freed_bytes = self.free_from_shelf(class, self.core.depot.shelf(class).len());
-        if class >= SMALL_CLASSES {
-            freed_bytes += self.shards.iter().map(|shard| self.free_large(shard, class)).sum::<usize>();
-        }
+        let mut freed_bytes = self.free_from_depot(class, self.core.depot.stock(class).len());
+        freed_bytes += (0..ROWS).map(|row| self.free_place(row, class)).sum::<usize>();
+        self.give_up_charges(class);
         freed_bytes
-    }
-
-    pub(crate) fn pass_interval_if_due(self) {
-        if self.core.clock.is_due() {
-            self.trim();
-        }
     }
 }
 
@@ -728,7 +820,8 @@ pub(crate) fn stats(shared: Option<&Shared<Core>>, policy: Policy) -> Stats {
     for (class, row) in stats.classes.iter_mut().enumerate() {
         row.calls = window_calls(books(core, shards), class);
         let cached: usize = shards.iter().map(|shard| shard.retained(class)).sum();
-        row.retained = (cached + core.depot.shelf(class).len()) as u64;
+        let shared = core.depot.stock(class).len() + core.table.len(class);
+        row.retained = (cached + shared) as u64;
     }
     bound_stats(&mut stats, core.budget.bytes_max());
     stats
@@ -742,7 +835,7 @@ pub(crate) fn bound_stats(stats: &mut Stats, bytes_max: usize) {
 }
 
 fn books<'p>(core: &'p Core, shards: &'p Shards) -> impl Iterator<Item = &'p Books> + Clone {
-    shards.iter().map(|shard| &shard.books).chain(std::iter::once(&core.orphans))
+    shards.iter().map(|shard| &shard.books).chain(core.threadless.get())
 }
 
 fn retained_bytes(class: &ClassStats) -> usize {
@@ -760,6 +853,10 @@ fn bound_retained(classes: &mut [ClassStats; CLASSES], bytes_max: usize) {
     }
 }
 
+fn size_to_allocate(capacity: usize) -> usize {
+    if capacity > MAX_CLASS_SIZE { capacity } else { size_of_class(class_of(capacity)) }
+}
+
 fn jump_class(config: &Config, sizes: Sizes) -> usize {
     match config.growth {
         Growth::NextClass => 0,
@@ -767,7 +864,7 @@ fn jump_class(config: &Config, sizes: Sizes) -> usize {
     }
 }
 
-fn extend_lease(local: Local<'_>, class: usize, slots: usize) {
+fn note_lease(local: Local<'_>, class: usize, slots: usize) {
     local.set_leased(class, local.leased(class) + slots);
     local.leased_bytes.add((slots * size_of_class(class)) as u64);
 }

@@ -53,11 +53,14 @@ impl Batch {
 
     /// The buffer that was added last.
     pub(crate) fn pop(&mut self) -> Option<Vec<u8>> {
+        // SAFETY: every slot in here was made with the class of this batch: by `push`, or by one of the two callers of
+        // `push_slot`, `Local::take_cold` and `Node::into_batch`, which make the batch for the stack or the node they empty.
+        self.pop_slot().map(|slot| unsafe { slot.into_vec(self.class()) })
+    }
+
+    pub(super) fn pop_slot(&mut self) -> Option<Slot> {
         self.len = self.len.checked_sub(1)?;
-        let slot = self.slots[self.len()].take()?;
-        // SAFETY: every slot in here was made with the class of this batch: by `push`, or by `Local::take_cold`, the
-        // one caller of `push_slot`, which makes the batch for the stack it empties.
-        Some(unsafe { slot.into_vec(self.class()) })
+        self.slots[self.len()].take()
     }
 }
 

@@ -10,7 +10,8 @@
 //!   the capacity. So the budget holds at every instant without a look at it.
 
 use super::slot::Slot;
-use crate::class::{class_of_capacity, size_of_class};
+use super::zeroed::Zeroed;
+use crate::class::{class_if_size, size_of_class};
 use crate::storage::Batch;
 use crate::sync::{AtomicPtr, AtomicU32, Ordering};
 
@@ -38,17 +39,23 @@ const STACK_SLOTS_MIN: usize = if cfg!(pool_loom) { 2 } else { 4 };
 const STACK_BYTES_MAX: usize = 64 << 10;
 
 const _: () = assert!(cfg!(pool_loom) || size_of_class(SMALL_CLASSES - 1) == 32 << 10);
+const _: () = assert!(size_of_class(SMALL_CLASSES - 1) <= u32::MAX as usize);
 const _: () = assert!(cfg!(pool_loom) || size_of::<usize>() != 8 || size_of::<Stack>() == 512);
 
 #[derive(Debug)]
+#[cfg_attr(pool_loom, derive(Default))]
 pub(super) struct Cache {
     stacks: [Stack; SMALL_CLASSES],
 }
+
+// SAFETY: zeros and null pointers in atomics: empty stacks without leases.
+unsafe impl Zeroed for Cache {}
 
 /// Written by the owner of the cache alone. The fields are atomic because `stats` of another thread reads lengths, and
 /// all Relaxed: a cache changes its owner together with a thread index, under the registry's lock, which orders them.
 /// Model: loom_tests::thread_end::a_shard_passes_to_the_next_thread_of_its_index.
 #[derive(Debug)]
+#[cfg_attr(pool_loom, derive(Default))]
 #[repr(C)]
 struct Stack {
     len: AtomicU32,
@@ -56,20 +63,9 @@ struct Stack {
     low: AtomicU32,
     /// The slots the budget is charged for: at least `len`, at most `slots_max`.
     leased: AtomicU32,
+    /// The class's size in bytes, from its first lease on: what spares the hot path a shift, and a test for powers of two.
+    size: AtomicU32,
     slots: [AtomicPtr<u8>; STACK_SLOTS_MAX],
-}
-
-impl Default for Cache {
-    fn default() -> Cache {
-        Cache {
-            stacks: std::array::from_fn(|_| Stack {
-                len: AtomicU32::new(0),
-                low: AtomicU32::new(0),
-                leased: AtomicU32::new(0),
-                slots: std::array::from_fn(|_| AtomicPtr::default()),
-            }),
-        }
-    }
 }
 
 // Only the owner of the cache calls the methods that take `&self` and move slots; each says so in its contract, and
@@ -93,6 +89,7 @@ impl Cache {
     /// Charges or releases slots.
     pub(super) fn set_leased(&self, class: usize, leased: usize) {
         assert!(self.len(class) <= leased && leased <= slots_max(class), "a lease covers what lies in a stack");
+        self.stacks[class].size.store(size_of_class(class) as u32, Ordering::Relaxed);
         self.stacks[class].leased.store(leased as u32, Ordering::Relaxed);
     }
 
@@ -113,7 +110,7 @@ impl Cache {
         let len = stack.len.load(Ordering::Relaxed);
         if len > stack.low.load(Ordering::Relaxed) {
             // SAFETY: the caller is the owner, and `len` is above the mark and so above zero.
-            Some(unsafe { stack.pop_at(class, len - 1) })
+            Some(unsafe { stack.pop_at(len - 1) })
         } else {
             None
         }
@@ -129,7 +126,7 @@ impl Cache {
         let top = stack.len.load(Ordering::Relaxed).checked_sub(1)?;
         stack.low.store(stack.low.load(Ordering::Relaxed).min(top), Ordering::Relaxed);
         // SAFETY: the caller is the owner, and the length is above zero.
-        Some(unsafe { stack.pop_at(class, top) })
+        Some(unsafe { stack.pop_at(top) })
     }
 
     /// Lays the buffer of `vec` on the stack of the class whose size its capacity is, and leaves an empty `Vec`; not if
@@ -141,8 +138,10 @@ impl Cache {
     #[inline]
     pub(super) unsafe fn push(&self, vec: &mut Vec<u8>) -> bool {
         // std promises only "at least" for a capacity, so the class is found by it, here and in release builds too.
-        let class = class_of_capacity(vec.capacity(), SMALL_CLASSES);
-        let Some(stack) = class.and_then(|class| self.stacks.get(class)) else { return false };
+        let Some(stack) = self.stacks.get(class_if_size(vec.capacity())) else { return false };
+        if vec.capacity() != stack.size.load(Ordering::Relaxed) as usize {
+            return false;
+        }
         let len = stack.len.load(Ordering::Relaxed);
         if len >= stack.leased.load(Ordering::Relaxed) {
             return false;
@@ -183,16 +182,17 @@ impl Cache {
 impl Stack {
     /// # Safety
     ///
-    /// The caller is the owner, the stack is that of `class`, and its length is `top + 1`.
+    /// The caller is the owner, and the stack's length is `top + 1`.
     #[inline]
-    unsafe fn pop_at(&self, class: usize, top: u32) -> Vec<u8> {
+    unsafe fn pop_at(&self, top: u32) -> Vec<u8> {
         self.len.store(top, Ordering::Relaxed);
         // SAFETY: a length is at most the lease, and `top` is below a length.
         let ptr = unsafe { self.slot(top) }.load(Ordering::Relaxed);
+        let size = self.size.load(Ordering::Relaxed) as usize;
         // SAFETY: `push`, the only writer of slots beside `take_cold`, which moves them within a stack, filled this
-        // one when the length was `top`, with a Slot of this class; the length now ends below it, and nobody but the
-        // owner moves it, so no second Slot is made from the pointer.
-        unsafe { Slot::from_ptr(ptr).into_vec(class) }
+        // one when the length was `top`, with a Slot of a capacity of `size`, which does not change once it is set; the
+        // length now ends below it, and nobody but the owner moves it, so no second Slot is made from the pointer.
+        unsafe { Slot::from_ptr(ptr).into_vec_of(size) }
     }
 
     /// # Safety
@@ -227,8 +227,8 @@ mod tests {
     }
 
     /// A cache with `count` buffers in a lease of as many slots, and their addresses from the bottom up.
-    fn filled(count: usize) -> (Cache, Vec<*const u8>) {
-        let cache = Cache::default();
+    fn filled(count: usize) -> (Box<Cache>, Vec<*const u8>) {
+        let cache = Cache::boxed();
         cache.set_leased(CLASS, count);
         let push = |_| {
             let mut vec = buffer();
@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn every_slot_of_every_stack_holds_a_buffer() {
-        let cache = Cache::default();
+        let cache = Cache::boxed();
         for class in 0..SMALL_CLASSES {
             cache.set_leased(class, slots_max(class));
             for _ in 0..slots_max(class) {

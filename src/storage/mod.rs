@@ -8,24 +8,59 @@
 //! What this module guarantees to the others, which are all safe code:
 //!
 //! - [`slot`]: a `Vec<u8>` becomes a slot only if its capacity is its class's size, checked in release builds too.
-//! - [`batch`], [`cache`], [`large`]: containers of slots, each tied to classes when it is made, so that a slot comes
-//!   out with the class it went in with. Dropping a container frees its buffers.
-//! - [`anchor`]: a [`Local`] is the proof of being the one thread that may touch a [`Shard`]'s stacks; it cannot
-//!   leave its thread nor outlive its pool.
+//! - [`batch`], [`list`], [`cache`], [`table`]: containers of slots, each tied to classes when it is made, so that a slot
+//!   comes out with the class it went in with. Dropping a container frees its buffers.
+//! - [`per_thread`], [`threads`]: a [`Local`] is the proof of being the one thread that may touch a [`Shard`]'s stacks; it
+//!   cannot leave its thread nor outlive its pool.
+//! - [`zeroed`]: structures that are built on the heap and never on a stack.
 #![allow(unsafe_code)]
 
-mod anchor;
 mod batch;
 mod cache;
-mod large;
+mod list;
+mod per_thread;
 mod shard;
 mod slot;
+mod table;
+mod threads;
+mod zeroed;
 
-#[cfg(pool_loom)]
-pub(crate) use anchor::end_thread;
-pub(crate) use anchor::{Anchor, Local, Shards, Shared, Stamp, Tenant};
 pub(crate) use batch::{BATCH_SLOTS, Batch};
 pub(crate) use cache::{SMALL_CLASSES, slots_max};
-pub(crate) use large::LargePut;
+pub(crate) use list::{BatchList, Node};
+pub(crate) use per_thread::{Local, PerThread, Shards, Shared, Stamp, Tenant};
 pub(crate) use shard::Shard;
 pub(crate) use slot::{Bare, shrink};
+pub(crate) use table::{Charge, Put, ROWS, Table};
+#[cfg(any(pool_loom, test))]
+pub(crate) use threads::end_thread;
+pub(crate) use zeroed::Zeroed;
+
+/// What this thread has done, for tests that count.
+#[cfg(all(test, not(pool_loom)))]
+pub(crate) mod tally {
+    use std::cell::Cell;
+
+    thread_local! {
+        static LOCKS: Cell<u64> = const { Cell::new(0) };
+        static PLACES: Cell<u64> = const { Cell::new(0) };
+    }
+
+    /// The times that it took the process-wide lock.
+    pub(crate) fn locks() -> u64 {
+        LOCKS.get()
+    }
+
+    /// The places of tables that it tried to take a buffer from.
+    pub(crate) fn places() -> u64 {
+        PLACES.get()
+    }
+
+    pub(super) fn count_lock() {
+        LOCKS.set(LOCKS.get() + 1);
+    }
+
+    pub(super) fn count_place() {
+        PLACES.set(PLACES.get() + 1);
+    }
+}

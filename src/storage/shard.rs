@@ -1,54 +1,94 @@
 //! What a pool has per thread.
 
-use super::cache::{Cache, SMALL_CLASSES};
-use super::large::LargeSlot;
-use crate::books::{Books, Counter};
-use crate::class::CLASSES;
+use std::cell::Cell;
 
-/// One thread's part of one pool: its cache, its large slots, its counters.
+use super::cache::{Cache, SMALL_CLASSES};
+use super::table::ROWS;
+use super::threads::Links;
+use super::zeroed::Zeroed;
+use crate::books::{Books, Counter};
+use crate::clock::Pace;
+use crate::sync::{AtomicBool, Ordering};
+
+/// One thread's part of one pool: its cache and its counters.
 ///
 /// It stays with the pool when the thread ends, emptied, and serves the next thread that gets the same index; so a
 /// thousand short-lived threads make as many shards as ever lived at once. 128-byte aligned: no two threads write one
 /// cache line, nor two that a prefetcher pairs.
 #[derive(Debug)]
+#[cfg_attr(pool_loom, derive(Default))]
 #[repr(C, align(128))]
 pub(crate) struct Shard {
-    /// The policy word that the owner acted on last.
+    /// Not to be touched but through a [`super::Local`], except for lengths. First, so that a class's stack is found by a
+    /// shift.
+    pub(super) cache: Cache,
+    /// Uses until the owner looks at the clock.
+    pub(super) left: Owned<u64>,
+    pub(crate) pace: Pace,
+    /// The policy word that the owner acted on last; 0, which no word is, before it has looked.
     pub(crate) policy_seen: Counter,
     /// The bytes of the slots that the cache's leases cover.
     pub(crate) leased_bytes: Counter,
-    /// Not to be touched but through a [`super::Local`], except for lengths.
-    pub(super) cache: Cache,
     pub(crate) books: Books,
-    pub(super) large: [LargeSlot; CLASSES - SMALL_CLASSES],
+    /// The thread's row in the table of places.
+    row: Counter,
+    /// Whether the shard is on its thread's list. Written by its owner, or when its pool ends.
+    linked: AtomicBool,
+    pub(super) links: Links,
 }
 
-impl Default for Shard {
-    fn default() -> Shard {
-        Shard {
-            // No word is all ones, so the first operation looks at the policy.
-            policy_seen: {
-                let counter = Counter::default();
-                counter.set(u64::MAX);
-                counter
-            },
-            leased_bytes: Counter::default(),
-            cache: Cache::default(),
-            books: Books::default(),
-            large: std::array::from_fn(LargeSlot::new),
-        }
-    }
-}
+// SAFETY: integers, null pointers, `false` and `None` of a function pointer, for all of which zeros are valid, in atomics
+// and cells, which have their contents' representation: an empty cache without leases, of no thread.
+unsafe impl Zeroed for Shard {}
 
 impl Shard {
-    /// The slot of a class above 32 KiB.
-    #[inline]
-    pub(crate) fn large(&self, class: usize) -> &LargeSlot {
-        &self.large[class - SMALL_CLASSES]
+    /// How many buffers of `class` its cache has; of another thread's shard, a moment ago.
+    pub(crate) fn retained(&self, class: usize) -> usize {
+        if class < SMALL_CLASSES { self.cache.len(class) } else { 0 }
     }
 
-    /// How many buffers of `class` lie here; of another thread's shard, a moment ago.
-    pub(crate) fn retained(&self, class: usize) -> usize {
-        if class < SMALL_CLASSES { self.cache.len(class) } else { usize::from(self.large(class).is_full()) }
+    #[inline]
+    pub(crate) fn row(&self) -> usize {
+        self.row.get() as usize
+    }
+
+    pub(super) fn set_row(&self, index: usize) {
+        self.row.set((index % ROWS) as u64);
+    }
+
+    pub(super) fn is_linked(&self) -> bool {
+        self.linked.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_linked(&self, linked: bool) {
+        self.linked.store(linked, Ordering::Relaxed);
+    }
+}
+
+/// A value that the shard's owner alone reads and writes. Not an atomic, which would be two instructions more where it is
+/// counted down.
+#[derive(Debug)]
+#[cfg_attr(pool_loom, derive(Default))]
+pub(super) struct Owned<T: Copy>(Cell<T>);
+
+// SAFETY: only `get` and `set` look at the cell, and by their contract on the owner's thread. The shard changes its owner
+// under the process-wide lock.
+unsafe impl<T: Copy + Send> Sync for Owned<T> {}
+
+impl<T: Copy> Owned<T> {
+    /// # Safety
+    ///
+    /// The caller is the owner.
+    #[inline]
+    pub(super) unsafe fn get(&self) -> T {
+        self.0.get()
+    }
+
+    /// # Safety
+    ///
+    /// The caller is the owner.
+    #[inline]
+    pub(super) unsafe fn set(&self, value: T) {
+        self.0.set(value);
     }
 }

@@ -42,11 +42,22 @@ impl Slot {
     /// `class` is the class that the slot was made with.
     #[inline]
     pub(super) unsafe fn into_vec(self, class: usize) -> Vec<u8> {
+        // SAFETY: the caller's promise.
+        unsafe { self.into_vec_of(size_of_class(class)) }
+    }
+
+    /// The same by the size of the class.
+    ///
+    /// # Safety
+    ///
+    /// `size` is the size of the class that the slot was made with.
+    #[inline]
+    pub(super) unsafe fn into_vec_of(self, size: usize) -> Vec<u8> {
         #[cfg(pool_loom)]
-        crate::loom_tests::ledger::picked_up(size_of_class(class));
+        crate::loom_tests::ledger::picked_up(size);
         // SAFETY: `take` took the memory from a Vec<u8> of exactly this capacity, and a Slot is not Clone, so this is
         // its only owner. `take` and `from_ptr` are the only places that make one.
-        unsafe { Vec::from_raw_parts(self.0.as_ptr(), 0, size_of_class(class)) }
+        unsafe { Vec::from_raw_parts(self.0.as_ptr(), 0, size) }
     }
 
     #[inline]

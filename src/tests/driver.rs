@@ -190,6 +190,20 @@ pub(super) enum Op {
     Trim { twice: bool },
 }
 
+impl Op {
+    /// A use of `len` bytes, ended in the `end`-th way.
+    pub(super) fn use_once(len: usize, end: u8) -> Vec<Op> {
+        let write = |how| Op::Write { slot: 0, write: Write { how, len, by: 0, salt: 1 } };
+        match end {
+            0 => vec![Op::Get { owned: false }, write(How::ExtendFromSlice), Op::Put { slot: 0 }],
+            1 => vec![Op::GetWithCapacity { capacity: len, owned: false, fallible: false }, Op::Put { slot: 0 }],
+            2 => vec![Op::Get { owned: false }, write(How::VecExtend), Op::IntoVec { slot: 0, donate: true }],
+            3 => vec![Op::Get { owned: true }, write(How::PutSlice), Op::Discard { slot: 0 }],
+            _ => vec![Op::Get { owned: false }, write(How::Reserve), Op::Put { slot: 0 }],
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Write {
     how: How,
@@ -655,7 +669,7 @@ struct Mirror {
 impl Mirror {
     fn finished(&self) -> Use {
         let held = self.peak.max(self.vec.len());
-        Use { peak: held.max(self.asked.unwrap_or(0)), asked: self.asked.is_some() }
+        Use::of(held.max(self.asked.unwrap_or(0)), self.asked.is_some())
     }
 
     fn look(&mut self) {
@@ -730,7 +744,10 @@ impl Mirror {
             How::FmtWriteChar => self.extend(locked, (salt as char).encode_utf8(&mut [0; 4]).as_bytes()),
             How::Extend | How::ExtendRefs => self.extend_bytewise(locked, &bytes, len),
             How::ExtendWithoutHint => self.extend_bytewise(locked, &bytes, 0),
-            How::Reserve | How::TryReserve => self.try_reserve(locked, len).expect("memory"),
+            How::Reserve | How::TryReserve => {
+                self.try_reserve(locked, len).expect("memory");
+                self.peak = self.peak.max(self.vec.len() + len);
+            }
             How::TryReserveTooMuch => {}
             How::Resize => {
                 self.look();

@@ -1,0 +1,351 @@
+//! What the threads and the pools of a process must agree on: thread indices, stamps, and which pools a thread has used.
+//!
+//! All of it stands behind one lock, which is held for a few loads and stores, or while one thread hands back to one pool
+//! (at most some dozens of batches). Nothing is allocated, freed or called under it that is not of this crate: a global
+//! allocator may use a pool.
+//!
+//! A thread's shards, one for each pool that it has used, form a list that begins at the thread's [`Head`]. So a thread's
+//! end visits the pools that it has used and no others, one at a time; and a pool that is dropped takes its shards out of
+//! their threads' lists. Both work under the lock, so neither sees the other half done.
+//!
+//! A thread ends in one thread-local destructor, ours, wherever it comes in the order of destructors (which is
+//! unspecified): from then on the thread is *dead*, has no shard, and works on the shared part.
+
+use std::cell::Cell;
+use std::ptr::{self, NonNull};
+
+use super::per_thread::Stamp;
+use super::shard::Shard;
+use crate::sync::{Mutex, lock, thread_local};
+
+/// What a thread knows of itself. Constant and without a destructor, so that it is there before and after all others.
+pub(super) struct Here {
+    state: Cell<State>,
+    memo: [Memo; MEMO_LEN],
+}
+
+#[derive(Clone, Copy)]
+enum State {
+    /// Has not used a pool yet.
+    New,
+    Alive(NonNull<Head>),
+    Dead,
+}
+
+/// Where a thread's list of shards begins. On the heap and not in the thread-local itself: a thread that is killed runs no
+/// destructors, and what its shards point to must stay.
+pub(super) struct Head {
+    index: usize,
+    first: Cell<*const Shard>,
+}
+
+/// A shard's place in its thread's list; of a shard that has no thread, empty. Read and written under the lock.
+#[derive(Debug)]
+pub(super) struct Links {
+    next: Cell<*const Shard>,
+    /// The pointer that points to this shard: the head's, or the `next` of the shard before it.
+    pointed_by: Cell<*const Cell<*const Shard>>,
+    /// The shared part of the shard's pool, and how the thread hands back to it.
+    shared: Cell<*const ()>,
+    hand_back: Cell<Option<HandBack>>,
+}
+
+// SAFETY: the cells are used under the lock of `with_threads` only; `linked` in `Shard` is what may be read without it.
+unsafe impl Send for Links {}
+// SAFETY: as above.
+unsafe impl Sync for Links {}
+
+#[cfg(pool_loom)]
+impl Default for Links {
+    fn default() -> Links {
+        Links {
+            next: Cell::new(ptr::null()),
+            pointed_by: Cell::new(ptr::null()),
+            shared: Cell::new(ptr::null()),
+            hand_back: Cell::new(None),
+        }
+    }
+}
+
+/// Hands back what a thread has in one pool, whose shared part the pointer is.
+///
+/// # Safety
+///
+/// The pool is alive, the shard is one of its, and the calling thread is the shard's owner and has no `Local` of it.
+pub(super) type HandBack = unsafe fn(*const (), &Shard);
+
+struct Memo {
+    stamp: Cell<u64>,
+    /// Dangling where the stamp is 0.
+    shard: Cell<NonNull<Shard>>,
+}
+
+/// How many pools a thread can alternate between without a lookup in the pool's table (some 10 ns a use, no lock). Up to
+/// this many living pools never share an entry. 256 bytes per thread.
+pub(super) const MEMO_LEN: usize = 16;
+
+thread_local! {
+    static HERE: Here = const {
+        Here {
+            state: Cell::new(State::New),
+            memo: [const { Memo { stamp: Cell::new(0), shard: Cell::new(NonNull::dangling()) } }; MEMO_LEN],
+        }
+    };
+}
+
+// loom destroys all thread-locals at once, and its `join` does not wait for that: threads of models call `end_thread`.
+#[cfg(not(pool_loom))]
+thread_local! {
+    static EXIT: Exit = const { Exit };
+}
+
+#[cfg(not(pool_loom))]
+struct Exit;
+
+#[cfg(not(pool_loom))]
+impl Drop for Exit {
+    fn drop(&mut self) {
+        end_thread();
+    }
+}
+
+/// The shard that this thread has noted under `stamp`.
+#[inline]
+pub(super) fn noted(stamp: Stamp) -> Option<NonNull<Shard>> {
+    HERE.with(|here| {
+        let memo = &here.memo[stamp.memo_entry()];
+        let (noted, shard) = (memo.stamp.get(), memo.shard.get());
+        if noted == stamp.word() { Some(shard) } else { None }
+    })
+}
+
+pub(super) fn note(stamp: Stamp, shard: &Shard) {
+    HERE.with(|here| {
+        let memo = &here.memo[stamp.memo_entry()];
+        memo.stamp.set(stamp.word());
+        memo.shard.set(NonNull::from(shard));
+    });
+}
+
+/// This thread's index, if it has used a pool and not ended.
+pub(super) fn my_index() -> Option<usize> {
+    HERE.with(|here| match here.state.get() {
+        // SAFETY: this thread's own, which `end_thread` frees after it has changed the state.
+        State::Alive(head) => Some(unsafe { head.as_ref() }.index),
+        State::New | State::Dead => None,
+    })
+}
+
+/// This thread's index, taken if it has none yet; `None` once its destructor has run, and where all are taken.
+pub(super) fn take_my_index() -> Option<usize> {
+    HERE.with(|here| {
+        if let State::New = here.state.get() {
+            // Registers the destructor, or says that it has run.
+            #[cfg(not(pool_loom))]
+            EXIT.try_with(|_| ()).ok()?;
+            // Before the lock, as an allocator may use a pool; and after the destructor is registered, which may allocate.
+            let mut head = Box::new(Head { index: 0, first: Cell::new(ptr::null()) });
+            if let State::New = here.state.get() {
+                head.index = with_threads(|threads| threads.indices.take())?;
+                here.state.set(State::Alive(NonNull::from(Box::leak(head))));
+            }
+        }
+        my_index()
+    })
+}
+
+/// Puts a shard, whose index this thread has, on this thread's list.
+///
+/// # Safety
+///
+/// `shared` is the shared part of the shard's pool, for which `hand_back` is made, and is alive until the shard is unlinked.
+pub(super) unsafe fn link(shard: &Shard, shared: *const (), hand_back: HandBack) {
+    let State::Alive(head) = HERE.with(|here| here.state.get()) else { return };
+    with_threads(|_| {
+        // SAFETY: this thread's own, which `end_thread` frees after it has changed the state.
+        let at: *const Cell<*const Shard> = unsafe { &raw const (*head.as_ptr()).first };
+        let links = &shard.links;
+        links.shared.set(shared);
+        links.hand_back.set(Some(hand_back));
+        // SAFETY: a living head's.
+        let next = unsafe { (*at).replace(shard) };
+        links.next.set(next);
+        links.pointed_by.set(at);
+        // SAFETY: what is linked is alive, as its pool unlinks it under this lock before it is freed.
+        if let Some(next) = unsafe { next.as_ref() } {
+            next.links.pointed_by.set(&raw const links.next);
+        }
+    });
+    shard.set_linked(true);
+}
+
+/// Takes a shard out of its thread's list: the pool that owns it ends, or the thread does. Under the lock.
+fn unlink(shard: &Shard) {
+    let links = &shard.links;
+    let (next, pointed_by) = (links.next.replace(ptr::null()), links.pointed_by.replace(ptr::null()));
+    // SAFETY: what is linked is pointed to by a living head or a living shard: each is taken out under this lock before it
+    // is freed.
+    unsafe { (*pointed_by).set(next) };
+    // SAFETY: as above.
+    if let Some(next) = unsafe { next.as_ref() } {
+        next.links.pointed_by.set(pointed_by);
+    }
+    shard.set_linked(false);
+}
+
+/// After this no thread hands back to the pool of `shards`. Waits for those that do.
+pub(super) fn unlink_all<'a>(shards: impl Iterator<Item = &'a Shard>) {
+    for shard in shards {
+        // One at a time, so that the lock is free in between.
+        with_threads(|_| {
+            if shard.is_linked() {
+                unlink(shard);
+            }
+        });
+    }
+}
+
+/// Hands back to every pool what this thread has of it; after this the thread is dead.
+pub(crate) fn end_thread() {
+    let state = HERE.with(|here| {
+        for memo in &here.memo {
+            memo.stamp.set(0);
+        }
+        here.state.replace(State::Dead)
+    });
+    let State::Alive(head) = state else { return };
+    // One pool at a time, so that the lock is free in between.
+    // SAFETY: this thread's own, freed below.
+    while with_threads(|threads| hand_back_first(unsafe { head.as_ref() }, threads)) {}
+    // SAFETY: `take_my_index` leaked a box, no other place frees it, and nothing is linked to it any more.
+    drop(unsafe { Box::from_raw(head.as_ptr()) });
+}
+
+/// Hands back to the first pool of a thread's list; gives the thread's index away if there is none.
+fn hand_back_first(head: &Head, threads: &mut Threads) -> bool {
+    // SAFETY: what is linked is alive, as its pool unlinks it under this lock before it is freed.
+    let Some(shard) = (unsafe { head.first.get().as_ref() }) else {
+        threads.indices.give(head.index);
+        return false;
+    };
+    if let Some(hand_back) = shard.links.hand_back.get() {
+        // SAFETY: the shard is linked, so its pool is alive; `link` had the two belong together. This thread has the
+        // shard's index until it is given away, and no Local: the memos are wiped, and none lives across a thread's
+        // destructors.
+        unsafe { hand_back(shard.links.shared.get(), shard) };
+    }
+    unlink(shard);
+    true
+}
+
+/// What stands behind the lock.
+pub(super) struct Threads {
+    indices: Indices,
+    /// How many stamps were issued: 2^51 last for 70 years of one a microsecond.
+    stamps: u64,
+    /// How many living pools have each entry of the memos.
+    pools: [u32; MEMO_LEN],
+}
+
+impl Threads {
+    const fn new() -> Threads {
+        Threads { indices: Indices { taken: [0; INDEX_WORDS], free_from: 0 }, stamps: 0, pools: [0; MEMO_LEN] }
+    }
+
+    /// A number that no stamp had before.
+    pub(super) fn next_stamp(&mut self) -> u64 {
+        self.stamps += 1;
+        self.stamps
+    }
+
+    /// The entry of the memos that a new pool has: one that as few others as possible have.
+    pub(super) fn take_entry(&mut self) -> usize {
+        let entry = (0..MEMO_LEN).min_by_key(|&entry| self.pools[entry]).unwrap_or(0);
+        self.pools[entry] += 1;
+        entry
+    }
+
+    pub(super) fn give_entry(&mut self, entry: usize) {
+        self.pools[entry] -= 1;
+    }
+}
+
+/// How many threads can have an index at the same time. One more has no thread cache, and works on the shared part.
+pub(super) const INDICES: usize = INDEX_WORDS * u64::BITS as usize;
+
+/// 4 KiB of zeroed memory, of which few programs touch more than the first page's beginning.
+const INDEX_WORDS: usize = if cfg!(pool_loom) { 1 } else { 512 };
+
+/// A set of small numbers: a bit for each. Fixed, as nothing may be allocated under the lock.
+struct Indices {
+    taken: [u64; INDEX_WORDS],
+    /// No word before this one has a free bit.
+    free_from: usize,
+}
+
+impl Indices {
+    /// The least number that is free.
+    fn take(&mut self) -> Option<usize> {
+        let word = (self.free_from..INDEX_WORDS).find(|&word| self.taken[word] != u64::MAX);
+        self.free_from = word.unwrap_or(INDEX_WORDS);
+        let word = word?;
+        let bit = self.taken[word].trailing_ones() as usize;
+        self.taken[word] |= 1 << bit;
+        Some(word * u64::BITS as usize + bit)
+    }
+
+    fn give(&mut self, index: usize) {
+        let word = index / u64::BITS as usize;
+        self.taken[word] &= !(1 << (index % u64::BITS as usize));
+        self.free_from = self.free_from.min(word);
+    }
+}
+
+#[cfg(not(pool_loom))]
+pub(super) fn with_threads<R>(f: impl FnOnce(&mut Threads) -> R) -> R {
+    static THREADS: Mutex<Threads> = Mutex::new(Threads::new());
+    #[cfg(test)]
+    super::tally::count_lock();
+    f(&mut lock(&THREADS))
+}
+
+#[cfg(pool_loom)]
+pub(super) fn with_threads<R>(f: impl FnOnce(&mut Threads) -> R) -> R {
+    loom::lazy_static! {
+        static ref THREADS: Mutex<Threads> = Mutex::new(Threads::new());
+    }
+    f(&mut lock(&THREADS))
+}
+
+#[cfg(all(test, not(pool_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_is_the_least_that_is_free_and_there_is_an_end_of_them() {
+        let mut indices = Indices { taken: [0; INDEX_WORDS], free_from: 0 };
+        for index in 0..INDICES {
+            assert_eq!(indices.take(), Some(index));
+        }
+        assert_eq!((indices.take(), indices.take()), (None, None));
+        for index in [INDICES - 1, 70, 3, 64] {
+            indices.give(index);
+        }
+        assert_eq!([3, 64, 70, INDICES - 1].map(Some), [(); 4].map(|()| indices.take()));
+        assert_eq!(indices.take(), None);
+    }
+
+    #[test]
+    fn as_many_pools_as_a_memo_has_entries_share_none_whatever_came_before() {
+        let mut threads = Threads::new();
+        let mut entries: Vec<usize> = (0..MEMO_LEN).map(|_| threads.take_entry()).collect();
+        for round in 0..100 {
+            let ended = entries.remove(round * 7 % MEMO_LEN);
+            threads.give_entry(ended);
+            entries.push(threads.take_entry());
+            let mut sorted = entries.clone();
+            sorted.sort();
+            assert_eq!(sorted, (0..MEMO_LEN).collect::<Vec<_>>());
+        }
+    }
+}
