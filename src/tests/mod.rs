@@ -6,6 +6,9 @@
 
 mod calibration_oracle;
 mod classes;
+mod clock;
+mod costs;
 mod driver;
+mod early;
 mod go_differential;
 mod operations;
