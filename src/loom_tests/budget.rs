@@ -16,7 +16,7 @@ use crate::class::MIN_CLASS_SIZE;
 #[test]
 fn charges_never_exceed_the_budget() {
     fn contend(budget: &Budget, leased: &AtomicUsize) {
-        let has_lease = budget.lease(MIN_CLASS_SIZE);
+        let has_lease = budget.lease(MIN_CLASS_SIZE, 0);
         if has_lease {
             let before = leased.fetch_add(1, Ordering::Relaxed);
             assert_eq!(before, 0, "half of the budget has room for one lease");
@@ -42,7 +42,7 @@ fn charges_never_exceed_the_budget() {
             thread.join().unwrap();
         }
         assert_eq!(ledger::charged_bytes(), 0);
-        assert!(budget.lease(MIN_CLASS_SIZE) && budget.charge(MIN_CLASS_SIZE), "all of it is there again");
+        assert!(budget.lease(MIN_CLASS_SIZE, 0) && budget.charge(MIN_CLASS_SIZE), "all of it is there again");
     });
 }
 
@@ -90,7 +90,9 @@ fn idle_within_charged(buffers: usize) {
         let stats = pool.stats();
         assert_balanced(&stats);
         assert!(stats.retained_bytes <= buffers * MIN_CLASS_SIZE);
-        assert_eq!(ledger::charged_bytes(), ledger::idle_bytes(), "ended threads hold no leases");
+        assert_eq!(pool.purge(), stats.retained_bytes);
+        assert_eq!(ledger::charged_bytes(), 0, "what is not cached is not charged, once somebody wants it");
+        assert_eq!(ledger::leased_bytes(), 0, "ended threads have no leases");
     });
 }
 
@@ -111,7 +113,7 @@ fn a_budget_of_one_lease_keeps_no_more() {
 #[test]
 fn what_a_common_budget_refuses_is_given_back() {
     fn contend(budget: &Budget, leased: &AtomicUsize) -> [bool; 2] {
-        let has_lease = budget.lease(MIN_CLASS_SIZE);
+        let has_lease = budget.lease(MIN_CLASS_SIZE, 0);
         if has_lease {
             let before = leased.fetch_add(1, Ordering::Relaxed);
             assert_eq!(before, 0, "half of the common budget has room for one lease");
@@ -140,8 +142,8 @@ fn what_a_common_budget_refuses_is_given_back() {
         assert!(ended.iter().any(|(granted, _)| granted.contains(&true)), "the first to ask has it");
         assert_eq!(ledger::charged_bytes(), 0);
         for (_, budget) in &ended {
-            assert!(budget.lease(MIN_CLASS_SIZE) && budget.charge(MIN_CLASS_SIZE), "all of it is there for each");
-            assert!(!budget.charge(1) && !budget.lease(1));
+            assert!(budget.lease(MIN_CLASS_SIZE, 0) && budget.charge(MIN_CLASS_SIZE), "all of it is there for each");
+            assert!(!budget.charge(1) && !budget.lease(1, 0));
             budget.unlease(MIN_CLASS_SIZE);
             budget.release(2 * MIN_CLASS_SIZE);
         }
@@ -155,13 +157,13 @@ fn a_budget_that_ends_gives_its_share_back() {
     check(None, || {
         let common = StdArc::new(Budget::new(2 * MIN_CLASS_SIZE));
         let [ending, other] = [(); 2].map(|()| Budget::within(2 * MIN_CLASS_SIZE, Some(StdArc::clone(&common))));
-        assert!(ending.lease(MIN_CLASS_SIZE));
+        assert!(ending.lease(MIN_CLASS_SIZE, 0));
         let ending = spawn(move || {
             ending.charge(MIN_CLASS_SIZE);
             drop(ending);
         });
         let other = spawn(move || {
-            if other.lease(MIN_CLASS_SIZE) {
+            if other.lease(MIN_CLASS_SIZE, 0) {
                 other.unlease(MIN_CLASS_SIZE);
                 other.release(MIN_CLASS_SIZE);
             }
@@ -172,7 +174,7 @@ fn a_budget_that_ends_gives_its_share_back() {
         ending.join().unwrap();
         other.join().unwrap();
         assert_eq!(ledger::charged_bytes(), 0);
-        assert!(common.lease(MIN_CLASS_SIZE) && common.charge(MIN_CLASS_SIZE), "all of it is there again");
+        assert!(common.lease(MIN_CLASS_SIZE, 0) && common.charge(MIN_CLASS_SIZE), "all of it is there again");
     });
 }
 
@@ -199,7 +201,8 @@ fn idle_within_common(buffers: usize) {
         let retained = stats.each_ref().map(|stats| stats.retained_bytes);
         assert!(retained.iter().sum::<usize>() <= buffers * MIN_CLASS_SIZE, "{stats:?}");
         assert_eq!(retained.iter().sum::<usize>(), ledger::idle_bytes(), "{stats:?}");
-        assert_eq!(ledger::charged_bytes(), ledger::idle_bytes(), "ended threads hold no leases");
+        assert_eq!(ledger::charged_bytes(), ledger::idle_bytes(), "an empty place is not charged to a common budget");
+        assert_eq!(ledger::leased_bytes(), 0, "ended threads have no leases");
         assert!(retained.iter().sum::<usize>() > 0, "who came first has kept a buffer: {stats:?}");
         // What one pool gives up, the other can have.
         for (pool, other) in [(&pools[0], &pools[1]), (&pools[1], &pools[0])] {

@@ -7,24 +7,24 @@ use loom::sync::Arc;
 use super::support::{builder, check, spawn};
 use crate::books::Books;
 use crate::calibrator::Calibrator;
+use crate::class::size_of_class;
+use crate::storage::Zeroed;
 
 const THRESHOLD: u64 = 2;
 const CLASS: usize = 0;
 
 struct Parts {
     calibrator: Calibrator,
-    books: [Books; 3],
+    books: [Box<Books>; 3],
     /// Calls of each window that was taken, in order.
     windows: StdMutex<Vec<u64>>,
 }
 
 impl Parts {
     fn new() -> Parts {
-        Parts {
-            calibrator: Calibrator::new(THRESHOLD),
-            books: std::array::from_fn(|_| Books::default()),
-            windows: StdMutex::default(),
-        }
+        let calibrator = Calibrator::new(THRESHOLD);
+        assert_eq!(calibrator.merge_in(), 1);
+        Parts { calibrator, books: std::array::from_fn(|_| Books::boxed()), windows: StdMutex::default() }
     }
 
     /// One use ends on the thread that owns `books[own]`.
@@ -34,8 +34,10 @@ impl Parts {
 
     fn count_in(&self, class: usize, own: usize) {
         let books = &self.books[own];
-        if books.count(class, false) && self.calibrator.merge(books, class) {
-            self.calibrator.take_window(self.books.iter(), false, |window| {
+        books.count(size_of_class(class), false);
+        // With this threshold each call is to be merged at once.
+        if self.calibrator.merge(books) {
+            self.calibrator.take_window(self.books.iter().map(|books| &**books), false, |window| {
                 self.windows.lock().unwrap().push(window.calls(class));
             });
         }

@@ -1,4 +1,4 @@
-//! A ceiling that falls beside a put: `drop` does not compare with it, so what lies above must be found afterwards.
+//! A ceiling that falls beside a put: who had not seen it may have put a buffer above it.
 
 use loom::sync::Arc;
 
@@ -11,7 +11,7 @@ const SMALL: usize = 64;
 /// A thread uses large buffers while another lowers the ceiling below them. From the first thread's next operation on,
 /// none lies idle and none is kept.
 #[test]
-fn nothing_lies_above_a_ceiling_that_its_thread_has_seen() {
+fn nothing_is_cached_above_a_ceiling_that_its_thread_has_seen() {
     check(Some(2), || {
         let pool = Arc::new(builder().max_percentile(0.01).retained_bytes_max(4096).build());
         drop((pool.get_with_capacity(SMALL), pool.get_with_capacity(SMALL), pool.get_with_capacity(SMALL)));
@@ -22,7 +22,6 @@ fn nothing_lies_above_a_ceiling_that_its_thread_has_seen() {
         let user = {
             let pool = Arc::clone(&pool);
             spawn(move || {
-                // Leases the place, and puts there once more.
                 drop(pool.get_with_capacity(LARGE));
                 drop(pool.get_with_capacity(LARGE));
                 calibrator.join().unwrap();
@@ -33,7 +32,7 @@ fn nothing_lies_above_a_ceiling_that_its_thread_has_seen() {
                 };
                 assert_eq!(idle(&pool), 0, "the thread has seen the ceiling");
                 drop(pool.get_with_capacity(LARGE));
-                assert_eq!(idle(&pool), 0, "no place is leased above the ceiling");
+                assert_eq!(idle(&pool), 0, "and nothing above the ceiling is kept");
             })
         };
         user.join().unwrap();

@@ -1,4 +1,4 @@
-//! What the models count beside the pool: bytes charged, bytes idle, and memory freed.
+//! What the models count beside the pool: bytes charged, leased and idle, and memory freed.
 //!
 //! loom runs the threads of a model one at a time on one operating system thread, so plain cells hold what really
 //! happened in the order in which it did, and add no ordering that loom could see.
@@ -16,6 +16,7 @@ use crate::class::{MAX_CLASS_SIZE, MIN_CLASS_SIZE};
 
 thread_local! {
     static CHARGED: Cell<usize> = const { Cell::new(0) };
+    static LEASED: Cell<usize> = const { Cell::new(0) };
     static IDLE: Cell<usize> = const { Cell::new(0) };
     static QUARANTINE: Cell<*mut Freed> = const { Cell::new(ptr::null_mut()) };
     static FREED_TWICE: Cell<bool> = const { Cell::new(false) };
@@ -27,6 +28,7 @@ thread_local! {
 pub(crate) fn begin() {
     BUDGETED.set(false);
     CHARGED.set(0);
+    LEASED.set(0);
     IDLE.set(0);
     empty_quarantine();
 }
@@ -45,6 +47,18 @@ pub(crate) fn charged(bytes: usize, bytes_max: usize) {
 pub(crate) fn released(bytes: usize) {
     CHARGED.set(CHARGED.get() - bytes);
     check_idle();
+}
+
+pub(crate) fn leased(bytes: usize) {
+    LEASED.set(LEASED.get() + bytes);
+}
+
+pub(crate) fn unleased(bytes: usize) {
+    LEASED.set(LEASED.get().checked_sub(bytes).expect("a lease ends once"));
+}
+
+pub(crate) fn leased_bytes() -> usize {
+    LEASED.get()
 }
 
 pub(crate) fn laid_down(bytes: usize) {

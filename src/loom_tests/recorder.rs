@@ -42,10 +42,11 @@ fn who_sees_the_stamp_is_recorded() {
         let user = {
             let pool = Arc::clone(&pool);
             spawn(move || {
-                let old = pool.anchor.stamp();
+                let old = pool.per_thread.stamp();
                 drop(pool.get_with_capacity(70));
                 pool.op();
-                let noticed = pool.anchor.stamp() != old && pool.anchor.local(pool.anchor.stamp()).is_some();
+                let noticed =
+                    pool.per_thread.stamp() != old && pool.per_thread.local(pool.per_thread.stamp()).is_some();
                 drop(pool.get_with_capacity(100));
                 noticed
             })

@@ -21,17 +21,17 @@ fn a_thread_that_sees_the_stamp_sees_the_policy() {
             let pool = Arc::clone(&pool);
             spawn(move || {
                 drop(pool.get());
-                let old = pool.anchor.stamp();
+                let old = pool.per_thread.stamp();
                 drop(pool.get());
                 pool.op();
-                let stamp = pool.anchor.stamp();
-                let local = pool.anchor.local(stamp);
+                let stamp = pool.per_thread.stamp();
+                let local = pool.per_thread.local(stamp);
                 (stamp != old, local.map(|local| Policy::from_word(local.policy_seen.get()).epoch()))
             })
         };
         trimmer.join().unwrap();
         if let (true, Some(epoch)) = user.join().unwrap() {
-            assert_eq!(epoch, 1, "a new stamp is seen before what it stands for");
+            assert_eq!(epoch, 2, "a new stamp is seen before what it stands for");
         }
     });
 }

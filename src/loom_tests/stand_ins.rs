@@ -1,16 +1,10 @@
-//! What loom cannot see into, rebuilt on its atomics: no more ordered than the originals promise.
-//!
-//! A `Mutex<VecDeque>` would be shorter, but it orders too much: after a failed `pop` its caller would have seen
-//! everything that happened under the lock before, and a missing ordering elsewhere would stay hidden.
+//! What loom cannot see into, rebuilt on its atomics: no more ordered than the original promises.
 #![allow(unsafe_code)]
 
-use std::cell::Cell;
 use std::ptr;
 
-use loom::cell::UnsafeCell;
-
 use crate::Pool;
-use crate::sync::{AtomicPtr, AtomicUsize, Ordering};
+use crate::sync::{AtomicPtr, Ordering};
 
 /// `once_cell::race::OnceBox`: the first to finish wins, and its box is published with release and acquire.
 #[derive(Debug)]
@@ -55,74 +49,6 @@ impl<T> Drop for OnceBox<T> {
             // SAFETY: as in `get`; `self` is borrowed exclusively.
             drop(unsafe { Box::from_raw(made) });
         }
-    }
-}
-
-/// `crossbeam_queue::ArrayQueue`: bounded, and `pop` sees what happened before the `push` of what it gives. In no order,
-/// as nothing here depends on one.
-#[derive(Debug)]
-pub(crate) struct ArrayQueue<T> {
-    places: Box<[Place<T>]>,
-    release: Ordering,
-    acquire: Ordering,
-}
-
-#[derive(Debug)]
-struct Place<T> {
-    state: AtomicUsize,
-    value: UnsafeCell<Option<T>>,
-}
-
-const EMPTY: usize = 0;
-const FULL: usize = 1;
-const BUSY: usize = 2;
-
-// SAFETY: the state's exchange gives one thread at a time the value, which may be sent. That the orderings suffice is
-// checked by loom.
-unsafe impl<T: Send> Sync for ArrayQueue<T> {}
-
-thread_local! {
-    static WEAK: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Queues that are made on this operating system thread from now on order nothing: models on them must fail.
-pub(crate) fn weaken_queues(weak: bool) {
-    WEAK.set(weak);
-}
-
-impl<T> ArrayQueue<T> {
-    pub(crate) fn new(capacity: usize) -> ArrayQueue<T> {
-        let places = (0..capacity).map(|_| Place { state: AtomicUsize::new(EMPTY), value: UnsafeCell::new(None) });
-        let places = places.collect();
-        let (release, acquire) =
-            if WEAK.get() { (Ordering::Relaxed, Ordering::Relaxed) } else { (Ordering::Release, Ordering::Acquire) };
-        ArrayQueue { places, release, acquire }
-    }
-
-    pub(crate) fn push(&self, value: T) -> Result<(), T> {
-        let Some(place) = self.seize(EMPTY) else { return Err(value) };
-        place.value.with_mut(|slot| {
-            // SAFETY: the place is BUSY, and this thread made it so.
-            unsafe { *slot = Some(value) }
-        });
-        place.state.store(FULL, self.release);
-        Ok(())
-    }
-
-    pub(crate) fn pop(&self) -> Option<T> {
-        let place = self.seize(FULL)?;
-        let value = place.value.with_mut(|slot| {
-            // SAFETY: the place is BUSY, and this thread made it so.
-            unsafe { (*slot).take() }
-        });
-        place.state.store(EMPTY, self.release);
-        value
-    }
-
-    fn seize(&self, state: usize) -> Option<&Place<T>> {
-        let seized =
-            |place: &&Place<T>| place.state.compare_exchange(state, BUSY, self.acquire, Ordering::Relaxed).is_ok();
-        self.places.iter().find(seized)
     }
 }
 
