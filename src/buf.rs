@@ -19,8 +19,8 @@ use bytes::Bytes;
 
 use crate::Pool;
 use crate::class::MAX_CLASS_SIZE;
+use crate::learn::usage::Mark;
 use crate::storage::Bare;
-use crate::usage::Mark;
 
 /// A byte buffer on loan from a [`Pool`]; its end returns the buffer.
 ///

@@ -4,9 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::Pool;
-use crate::announce::{Calibration, Hook};
-use crate::calibration::{DefaultSize, Limits, Sizes};
 use crate::class::{MAX_CLASS_SIZE, MIN_CLASS_SIZE, class_of};
+use crate::learn::sizing::{DefaultSize, Limits, Sizes};
+use crate::pool::on_calibration::{Calibration, Hook};
 use crate::sync::const_unless_loom;
 
 /// How far a guard's buffer jumps when what is written to it no longer fits.

@@ -24,29 +24,24 @@
 //! [`Pool`] for everything a pool does, [`Builder`] for what can be set, [`PooledBuf`] for what can be done with a
 //! buffer, [`Stats`] for what can be known.
 
-mod announce;
-mod books;
 mod budget;
 mod buf;
 mod buf_mut;
 mod builder;
-mod calibration;
-mod calibrator;
 mod class;
-mod clock;
 mod depot;
 #[cfg(feature = "leak-trace")]
 mod leak_trace;
-#[cfg(all(test, not(pool_loom)))]
-mod locked;
+mod learn;
 #[cfg(pool_loom)]
 mod loom_tests;
 #[cfg(feature = "metrics")]
 pub mod metrics;
-mod policy;
 mod pool;
 mod recorder;
 mod registry;
+#[cfg(feature = "zeroize")]
+mod scrub;
 #[cfg(feature = "serde")]
 mod serde;
 mod stats;
@@ -55,18 +50,15 @@ mod sync;
 #[cfg(all(test, not(pool_loom)))]
 mod tests;
 mod trimmer;
-mod usage;
-#[cfg(feature = "zeroize")]
-mod wipe;
 
-pub use announce::Calibration;
 pub use buf::PooledBuf;
 pub use builder::{BuildError, Builder, Growth};
-pub use calibration::DefaultSize;
 pub use class::{CLASSES, MAX_CLASS_SIZE, MIN_CLASS_SIZE};
 #[cfg(feature = "leak-trace")]
 pub use leak_trace::{OutstandingReport, OutstandingSite};
+pub use learn::sizing::DefaultSize;
 pub use pool::Pool;
+pub use pool::on_calibration::Calibration;
 pub use recorder::{Recorded, Recording};
 pub use registry::{Registry, UnknownPool};
 pub use stats::{ClassStats, Dropped, Stats};

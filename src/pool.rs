@@ -57,6 +57,7 @@
 //!   even. A byte beside it is a plain store.
 
 mod cold;
+pub(crate) mod on_calibration;
 
 use std::collections::TryReserveError;
 use std::fmt;
@@ -72,12 +73,12 @@ use crate::builder::{Builder, Config};
 use crate::class::class_or_none;
 #[cfg(feature = "leak-trace")]
 use crate::leak_trace;
-use crate::policy::PolicyCell;
+use crate::learn::epoch::PolicyCell;
+use crate::learn::usage::{Mark, Use};
 use crate::recorder::Recorder;
 use crate::stats::Stats;
 use crate::storage::{Bare, Charge, Local, PerThread, Put, Shared, Stamp};
 use crate::sync::const_unless_loom;
-use crate::usage::{Mark, Use};
 
 /// A pool of byte buffers in power-of-two size classes, 64 B to 32 MiB, that learns its sizes.
 ///

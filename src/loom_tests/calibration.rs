@@ -5,9 +5,9 @@ use std::sync::Mutex as StdMutex;
 use loom::sync::Arc;
 
 use super::support::{builder, check, spawn};
-use crate::books::Books;
-use crate::calibrator::Calibrator;
 use crate::class::size_of_class;
+use crate::learn::calibrator::Calibrator;
+use crate::learn::counters::Books;
 use crate::storage::Zeroed;
 
 const THRESHOLD: u64 = 2;

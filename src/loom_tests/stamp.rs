@@ -3,7 +3,7 @@
 use loom::sync::Arc;
 
 use super::support::{builder, check, spawn};
-use crate::policy::Policy;
+use crate::learn::epoch::Policy;
 
 /// One thread lets a trim interval pass; another operates at the same time. If it then works under the new stamp, and
 /// so looks at nothing more, it has acted on the new interval.

@@ -14,16 +14,17 @@ use std::collections::TryReserveError;
 use std::sync::Arc;
 
 use super::Pool;
-use crate::announce::{Calibration, announce};
-use crate::books::{Books, Counter, Reason};
 use crate::budget::Budget;
 use crate::builder::{Config, Growth};
-use crate::calibration::{Sizes, Window, calibrate};
-use crate::calibrator::{Calibrator, window_calls};
 use crate::class::{CLASSES, LOOK_UP_CLASSES, MAX_CLASS_SIZE, class_below, class_of, class_of_capacity, size_of_class};
-use crate::clock::{Clock, LOOK_FIRST, LOOK_MAX};
 use crate::depot::Depot;
-use crate::policy::Policy;
+use crate::learn::calibrator::{Calibrator, window_calls};
+use crate::learn::clock::{Clock, LOOK_FIRST, LOOK_MAX};
+use crate::learn::counters::{Books, Counter, Reason};
+use crate::learn::epoch::Policy;
+use crate::learn::sizing::{Sizes, Window, calibrate};
+use crate::learn::usage::Use;
+use crate::pool::on_calibration::{Calibration, announce};
 use crate::recorder::Recorder;
 use crate::stats::{ClassStats, Dropped, Stats};
 use crate::storage::{
@@ -31,7 +32,6 @@ use crate::storage::{
     slots_max,
 };
 use crate::sync::{AtomicBool, OnceBox, Ordering};
-use crate::usage::Use;
 
 /// What the threads of a pool share.
 #[derive(Debug)]
@@ -189,7 +189,7 @@ impl<'p> Op<'p> {
         let needed = match vec.len().checked_add(additional) {
             Some(needed) if needed <= MAX_CLASS_SIZE => needed,
             #[cfg(feature = "zeroize")]
-            _ => return crate::wipe::try_reserve(vec, additional),
+            _ => return crate::scrub::try_reserve(vec, additional),
             #[cfg(not(feature = "zeroize"))]
             _ => return vec.try_reserve(additional),
         };
@@ -219,7 +219,7 @@ impl<'p> Op<'p> {
                 self.move_to(larger, vec);
             }
             #[cfg(feature = "zeroize")]
-            _ => crate::wipe::reserve(vec, additional),
+            _ => crate::scrub::reserve(vec, additional),
             #[cfg(not(feature = "zeroize"))]
             _ => vec.reserve(additional),
         }
@@ -874,7 +874,7 @@ fn note_lease(local: Local<'_>, class: usize, slots: usize) {
 #[inline]
 pub(crate) fn scrub(vec: &mut Vec<u8>, written: usize) {
     #[cfg(feature = "zeroize")]
-    crate::wipe::wipe(vec);
+    crate::scrub::wipe(vec);
     if cfg!(debug_assertions) && !cfg!(feature = "zeroize") {
         // By slices, as `resize` goes byte by byte in the very builds that do this.
         const STALE: [u8; 4096] = [0xDB; 4096];

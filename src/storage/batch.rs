@@ -1,7 +1,7 @@
 //! A batch: a few idle buffers of one class that move between threads by value (a magazine, in Bonwick & Adams,
 //! "Magazines and Vmem", USENIX 2001).
 
-use super::slot::Slot;
+use super::idle::Slot;
 use crate::class::CLASSES;
 
 /// How many buffers a batch holds: with the class and the length, 128 bytes, two cache lines.

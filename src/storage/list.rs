@@ -9,7 +9,7 @@
 //! taken.
 
 use super::batch::{BATCH_SLOTS, Batch};
-use super::slot::Slot;
+use super::idle::Slot;
 use crate::class::{CLASSES, MIN_CLASS_SIZE, size_of_class};
 
 /// A batch in the form in which it is linked.

@@ -7,8 +7,8 @@
 //!
 //! What this module guarantees to the others, which are all safe code:
 //!
-//! - [`slot`]: a `Vec<u8>` becomes a slot only if its capacity is its class's size, checked in release builds too.
-//! - [`batch`], [`list`], [`cache`], [`table`]: containers of slots, each tied to classes when it is made, so that a slot
+//! - [`idle`]: a `Vec<u8>` becomes a slot only if its capacity is its class's size, checked in release builds too.
+//! - [`batch`], [`list`], [`thread_cache`], [`table`]: containers of slots, each tied to classes when it is made, so that a slot
 //!   comes out with the class it went in with. Dropping a container frees its buffers.
 //! - [`per_thread`], [`threads`]: a [`Local`] is the proof of being the one thread that may touch a [`Shard`]'s stacks; it
 //!   cannot leave its thread nor outlive its pool.
@@ -16,22 +16,22 @@
 #![allow(unsafe_code)]
 
 mod batch;
-mod cache;
+mod idle;
 mod list;
 mod per_thread;
 mod shard;
-mod slot;
 mod table;
+mod thread_cache;
 mod threads;
 mod zeroed;
 
 pub(crate) use batch::{BATCH_SLOTS, Batch};
-pub(crate) use cache::{SMALL_CLASSES, slots_max};
+pub(crate) use idle::{Bare, shrink};
 pub(crate) use list::{BatchList, Node};
 pub(crate) use per_thread::{Local, PerThread, Shards, Shared, Stamp, Tenant};
 pub(crate) use shard::Shard;
-pub(crate) use slot::{Bare, shrink};
 pub(crate) use table::{Charge, Put, ROWS, Table};
+pub(crate) use thread_cache::{SMALL_CLASSES, slots_max};
 #[cfg(any(pool_loom, test))]
 pub(crate) use threads::end_thread;
 pub(crate) use zeroed::Zeroed;

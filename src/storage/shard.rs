@@ -2,12 +2,12 @@
 
 use std::cell::Cell;
 
-use super::cache::{Cache, SMALL_CLASSES};
 use super::table::ROWS;
+use super::thread_cache::{Cache, SMALL_CLASSES};
 use super::threads::Links;
 use super::zeroed::Zeroed;
-use crate::books::{Books, Counter};
-use crate::clock::Pace;
+use crate::learn::clock::Pace;
+use crate::learn::counters::{Books, Counter};
 use crate::sync::{AtomicBool, Ordering};
 
 /// One thread's part of one pool: its cache and its counters.

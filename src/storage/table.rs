@@ -13,7 +13,7 @@
 //! empty. One locked instruction a use was saved, and a sleeping thread that had once dropped a buffer of 32 MiB took half
 //! of the default budget from all others. See docs/design.md.
 
-use super::slot::Slot;
+use super::idle::Slot;
 use super::zeroed::Zeroed;
 use crate::class::{CLASSES, class_of_capacity};
 use crate::sync::{AtomicBool, AtomicPtr, Ordering};

@@ -8,7 +8,7 @@ use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
 #[cfg(not(pool_loom))]
 use std::ptr::NonNull;
 
-use crate::books::Books;
+use crate::learn::counters::Books;
 
 /// A type whose first state is all zeros.
 ///

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::{LOOK_FIRST, LOOK_MAX};
+use crate::learn::clock::{LOOK_FIRST, LOOK_MAX};
 use crate::{MIN_CLASS_SIZE, Pool};
 
 const INTERVAL: Duration = Duration::from_millis(250);

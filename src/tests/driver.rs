@@ -15,10 +15,10 @@ use bytes::{Buf, BufMut, Bytes};
 use proptest::prelude::*;
 
 use crate::builder::Config;
-use crate::calibration::{Limits, Sizes};
 use crate::class::LOOK_UP_CLASSES;
-use crate::locked::Locked;
-use crate::usage::Use;
+use crate::learn::sizing::{Limits, Sizes};
+use crate::learn::usage::Use;
+use crate::tests::reference::Locked;
 use crate::{CLASSES, DefaultSize, Growth, MAX_CLASS_SIZE, MIN_CLASS_SIZE, Pool, PooledBuf, Stats};
 
 /// The class of `len`, by search: not the crate's arithmetic.
@@ -107,7 +107,7 @@ impl Setup {
             retained_bytes_max: self.retained_bytes_max,
             thread_cache_bytes_max: self.thread_cache_bytes_max,
             trim_interval: NEVER,
-            on_calibration: crate::announce::Hook::NONE,
+            on_calibration: crate::pool::on_calibration::Hook::NONE,
             #[cfg(feature = "leak-trace")]
             leak_sample_every: 1,
         })

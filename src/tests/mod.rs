@@ -2,7 +2,7 @@
 //! calibration beside an oracle of its own.
 //!
 //! They are in `src/` so that proptest writes failing seeds to `proptest-regressions/`, and because the model
-//! ([`crate::locked`]) is no part of the public surface.
+//! ([`crate::tests::reference`]) is no part of the public surface.
 
 mod calibration_oracle;
 mod classes;
@@ -12,3 +12,4 @@ mod driver;
 mod early;
 mod go_differential;
 mod operations;
+pub(crate) mod reference;

@@ -5,8 +5,8 @@
 //! all as they were, and everything that depends on them need not be looked at. So the hot path reads the word and
 //! writes nothing.
 
-use crate::calibration::Sizes;
 use crate::class::CLASSES;
+use crate::learn::sizing::Sizes;
 use crate::sync::{AtomicU64, Ordering, const_unless_loom};
 
 #[derive(Debug)]

@@ -9,7 +9,7 @@
 //! - `push` compares with the number of *leased* slots, those that the byte budget has been charged for, instead of
 //!   the capacity. So the budget holds at every instant without a look at it.
 
-use super::slot::Slot;
+use super::idle::Slot;
 use super::zeroed::Zeroed;
 use crate::class::{class_if_size, size_of_class};
 use crate::storage::Batch;

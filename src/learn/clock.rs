@@ -11,7 +11,7 @@
 
 use std::time::Duration;
 
-use crate::books::Counter;
+use crate::learn::counters::Counter;
 use crate::sync::{AtomicU64, Ordering};
 
 /// When the next trim interval is over.

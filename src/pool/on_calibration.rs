@@ -15,7 +15,7 @@ use std::mem;
 use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind};
 
 use crate::Pool;
-use crate::calibration::Sizes;
+use crate::learn::sizing::Sizes;
 use crate::sync::thread_local;
 
 /// What a pool has learnt in one calibration; see [`Builder::on_calibration`](crate::Builder::on_calibration). Sizes are

@@ -5,10 +5,10 @@
 use std::collections::TryReserveError;
 
 use crate::builder::{Config, Growth};
-use crate::calibration::{Sizes, Window, calibrate};
 use crate::class::{CLASSES, MAX_CLASS_SIZE, class_below, class_of, class_of_capacity, size_of_class};
+use crate::learn::sizing::{Sizes, Window, calibrate};
+use crate::learn::usage::Use;
 use crate::stats::{ClassStats, Dropped, Stats};
-use crate::usage::Use;
 
 #[derive(Debug)]
 pub(crate) struct Locked {

@@ -5,11 +5,11 @@
 //! calibrator notes in `taken` how far it has read each counter, and never resets one.
 //!
 //! A thread counts towards the threshold without looking at the others' counters: it adds its calls to the pool's
-//! merged counts in batches, when its count-down of uses is over (see [`crate::calibrator`] and [`crate::clock`]).
+//! merged counts in batches, when its count-down of uses is over (see [`crate::learn::calibrator`] and [`crate::learn::clock`]).
 
 use crate::class::{CLASSES, MAX_CLASS_SIZE, leading_zeros_of_size};
+use crate::learn::usage::Use;
 use crate::sync::{AtomicU64, Ordering};
-use crate::usage::Use;
 
 /// A counter with one writer. Relaxed throughout: whoever needs another thread's figures exactly has waited for that
 /// thread, or, to calibrate, has acquired its calls with the merged count (`Calibrator::add`). Model:

@@ -10,9 +10,9 @@
 //! just begun and leaves it alone. (Go's original calibrates twice, the second time from a handful of calls, and the
 //! sizes collapse: valyala/bytebufferpool issue 15.)
 
-use crate::books::Books;
-use crate::calibration::Window;
 use crate::class::CLASSES;
+use crate::learn::counters::Books;
+use crate::learn::sizing::Window;
 use crate::sync::{AtomicU64, Mutex, Ordering, lock};
 
 #[derive(Debug)]
