@@ -38,9 +38,9 @@ mod loom_tests;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 mod pool;
+mod record;
 mod recorder;
 mod registry;
-#[cfg(feature = "zeroize")]
 mod scrub;
 #[cfg(feature = "serde")]
 mod serde;
@@ -59,7 +59,7 @@ pub use leak_trace::{OutstandingReport, OutstandingSite};
 pub use learn::sizing::DefaultSize;
 pub use pool::Pool;
 pub use pool::on_calibration::Calibration;
-pub use recorder::{Recorded, Recording};
+pub use record::{Recorded, Recording};
 pub use registry::{Registry, UnknownPool};
 pub use stats::{ClassStats, Dropped, Stats};
 pub use trimmer::Trimmer;

@@ -56,68 +56,29 @@
 //! - A tag in a large slot's pointer that says "not used since the last trim": nothing promises that a buffer's address is
 //!   even. A byte beside it is a plain store.
 
-mod cold;
+mod give;
+mod learn;
+mod lease;
 pub(crate) mod on_calibration;
+mod shared;
+mod take;
+mod trim;
 
 use std::collections::TryReserveError;
 use std::fmt;
-use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 
-pub(crate) use cold::bound_stats;
-use cold::{Core, Op, scrub, stats};
+pub use shared::Pool;
+pub(crate) use shared::bound_stats;
+use shared::{Op, stats};
 
-use crate::budget::Budget;
 use crate::buf::PooledBuf;
 use crate::builder::{Builder, Config};
-use crate::class::class_or_none;
 #[cfg(feature = "leak-trace")]
 use crate::leak_trace;
-use crate::learn::epoch::PolicyCell;
-use crate::learn::usage::{Mark, Use};
-use crate::recorder::Recorder;
+use crate::learn::usage::Mark;
 use crate::stats::Stats;
-use crate::storage::{Bare, Charge, Local, PerThread, Put, Shared, Stamp};
 use crate::sync::const_unless_loom;
-
-/// A pool of byte buffers in power-of-two size classes, 64 B to 32 MiB, that learns its sizes.
-///
-/// Made once and shared: a `static`, a field, or behind an `Arc`. All methods take `&self` and may be called on any
-/// thread. Idle buffers lie in a small cache per thread and in a shared part; all of them together take no more than the
-/// budget ([`Builder::retained_bytes_max`], 64 MiB if nothing is said). Dropping the pool frees them all at once, those in
-/// other threads' caches too.
-///
-/// The thread caches and their exchange of batches with the shared part follow Bonwick & Adams, "Magazines and Vmem"
-/// (USENIX 2001); trimming by the least of what lay idle follows Bonwick's slab allocator (USENIX 1994), and frees what was
-/// idle after two intervals, as Go's `sync.Pool` does; the calibration is valyala/bytebufferpool's.
-///
-/// # Examples
-///
-/// ```
-/// use bytebufferpool::Pool;
-///
-/// static POOL: Pool = Pool::new();
-///
-/// let mut buf = POOL.get();
-/// buf.extend_from_slice(b"some bytes");
-/// drop(buf);
-/// assert_eq!(POOL.stats().puts, 1);
-/// ```
-// Aligned so that nobody writes next to the anchor and the policy, which every operation reads: not the reference
-// counts of an `Arc<Pool>`, and not a neighbour in memory.
-#[repr(align(128))]
-pub struct Pool {
-    pub(crate) per_thread: PerThread<Core>,
-    pub(crate) policy: PolicyCell,
-    config: Config,
-    /// Of the registry that made the pool, if it has one.
-    shared_budget: Option<Arc<Budget>>,
-    #[cfg(feature = "leak-trace")]
-    leak_trace: leak_trace::Table,
-}
-
-impl UnwindSafe for Pool {}
-impl RefUnwindSafe for Pool {}
 
 impl Pool {
     const_unless_loom! {
@@ -141,25 +102,6 @@ impl Pool {
     /// ```
     pub const fn builder() -> Builder {
         Builder::new()
-    }
-
-    const_unless_loom! {
-        pub(crate) const fn with_config(config: Config) -> Pool {
-            Pool {
-                per_thread: PerThread::new(),
-                policy: PolicyCell::new(config.initial),
-                config,
-                shared_budget: None,
-                #[cfg(feature = "leak-trace")]
-                leak_trace: leak_trace::Table::new(),
-            }
-        }
-    }
-
-    /// What lies idle is charged to `budget` too. To be called before the first operation.
-    pub(crate) fn share_budget(&mut self, budget: Arc<Budget>) {
-        debug_assert!(self.per_thread.get_shared().is_none());
-        self.shared_budget = Some(budget);
     }
 
     /// An empty buffer with at least [`default_size`](Pool::default_size) bytes of room.
@@ -495,206 +437,6 @@ impl Pool {
     #[inline]
     pub(crate) fn end_trace(&self, ticket: leak_trace::Ticket) {
         self.leak_trace.end(ticket);
-    }
-
-    pub(crate) fn recorder(&self) -> &Arc<Recorder> {
-        // Attaches, as only a pool with a stamp can renew it.
-        self.op();
-        self.shared().tenant.recorder()
-    }
-
-    fn shared(&self) -> &Shared<Core> {
-        self.per_thread.shared(|| Core::new(&self.config, self.shared_budget.clone()))
-    }
-
-    /// A trim interval passes, if one is over. A pool without an operation so far has nothing to trim.
-    pub(crate) fn trim_if_due(&self) {
-        if self.per_thread.get_shared().is_some() {
-            self.op().look_at_clock();
-        }
-    }
-
-    pub(crate) fn op(&self) -> Op<'_> {
-        let shared = self.shared();
-        match self.per_thread.local(self.per_thread.stamp()) {
-            Some(local) => Op::new(self, shared, Some(local)),
-            None => self.attach(shared),
-        }
-    }
-
-    #[cfg(all(test, not(pool_loom)))]
-    pub(crate) fn advance_clock(&self, by: std::time::Duration) {
-        self.shared().tenant.clock.advance(by);
-    }
-
-    #[cold]
-    fn attach<'p>(&'p self, shared: &'p Shared<Core>) -> Op<'p> {
-        let op = Op::new(self, shared, self.per_thread.attach(shared, || self.tag()));
-        op.follow_policy();
-        op.begin_to_look();
-        op
-    }
-
-    /// For upkeep: makes nothing, neither the shared part of a pool that was never used nor a shard of a thread that never
-    /// used it.
-    fn upkeep(&self) -> Option<Op<'_>> {
-        let shared = self.per_thread.get_shared()?;
-        let op = Op::new(self, shared, self.per_thread.find(shared));
-        op.follow_policy();
-        Some(op)
-    }
-
-    /// Something changed that every thread must notice.
-    pub(crate) fn renew_stamp(&self) {
-        self.per_thread.renew(|| self.tag());
-    }
-
-    /// What the stamp carries for the hot path of `get`: the default class.
-    fn tag(&self) -> usize {
-        self.policy.load().default_class()
-    }
-
-    #[inline]
-    fn take_default(&self) -> Vec<u8> {
-        self.take_cached(Stamp::tag).unwrap_or_else(|| self.take_slow(None).into_vec())
-    }
-
-    #[inline]
-    fn take(&self, capacity: usize) -> Vec<u8> {
-        let cached = self.take_cached(|_| class_or_none(capacity));
-        cached.unwrap_or_else(|| self.take_slow(Some(capacity)).into_vec())
-    }
-
-    #[inline]
-    fn try_take(&self, capacity: usize) -> Result<Vec<u8>, TryReserveError> {
-        self.take_cached(|_| class_or_none(capacity)).map_or_else(|| self.try_take_slow(capacity), Ok)
-    }
-
-    /// From this thread's cache or its row of the table.
-    #[inline]
-    fn take_cached(&self, class: impl FnOnce(Stamp) -> usize) -> Option<Vec<u8>> {
-        let stamp = self.per_thread.stamp();
-        let (local, class) = (self.per_thread.local(stamp)?, class(stamp));
-        match local.pop(class) {
-            Some(vec) => {
-                local.books.hits.add(1);
-                Some(vec)
-            }
-            None => self.take_place(local, class).map(Bare::into_vec),
-        }
-    }
-
-    // What is not inlined takes and gives a `Bare`, in registers.
-    #[inline(never)]
-    fn take_place(&self, local: Local<'_>, class: usize) -> Option<Bare> {
-        let core = &self.per_thread.get_shared()?.tenant;
-        if core.budget.is_shared() {
-            return None;
-        }
-        let vec = core.table.take(local.row(), class, Charge::Stays)?;
-        local.books.hits.add(1);
-        Some(Bare::of(vec))
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn take_slow(&self, capacity: Option<usize>) -> Bare {
-        let capacity = capacity.unwrap_or_else(|| self.default_size());
-        Bare::of(self.op().get_or_abort(capacity))
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn try_take_slow(&self, capacity: usize) -> Result<Vec<u8>, TryReserveError> {
-        self.op().get(capacity)
-    }
-
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn grow(&self, vec: &mut Vec<u8>, additional: usize) {
-        self.op().grow_or_abort(vec, additional);
-    }
-
-    #[inline]
-    pub(crate) fn try_grow(&self, vec: &mut Vec<u8>, additional: usize) -> Result<(), TryReserveError> {
-        self.op().grow(vec, additional)
-    }
-
-    /// A guard ended, with `len` bytes in its buffer: takes that.
-    #[inline]
-    pub(crate) fn finish(&self, len: usize, bare: Bare, mark: Mark) {
-        let Some(local) = self.per_thread.local(self.per_thread.stamp()) else {
-            return self.finish_slow(len, bare, mark);
-        };
-        let usage = mark.finish(len);
-        if usage.has_class() {
-            local.books.count(usage.peak, usage.asked);
-        } else if usage.peak == 0 {
-            local.books.count_silent();
-        } else {
-            // More than the largest class; or a use that has ended already.
-            return self.finish_slow(len, bare, mark);
-        }
-        if local.count_down() {
-            return self.look_and_keep(local, bare, mark, len);
-        }
-        let mut vec = bare.into_vec();
-        scrub(&mut vec, usage.written(len));
-        if !local.push(&mut vec) {
-            self.keep(local, Bare::of(vec), usage.peak);
-        }
-    }
-
-    /// The end of a use of `peak` bytes is counted, but there is no room for its buffer in the thread cache: it is large, or
-    /// its capacity is no class's size, or the lease is used up.
-    #[inline(never)]
-    fn keep(&self, local: Local<'_>, bare: Bare, peak: usize) {
-        let mut vec = bare.into_vec();
-        if let Some(shared) = self.per_thread.get_shared() {
-            let core = &shared.tenant;
-            if core.may_have_unused()
-                && vec.capacity() <= self.max_size()
-                && core.table.put(local.row(), &mut vec) == Put::Kept
-            {
-                return;
-            }
-        }
-        self.keep_slow(Bare::of(vec), peak);
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn keep_slow(&self, bare: Bare, peak: usize) {
-        self.op().keep_used(bare.into_vec(), Use::class_of_peak(peak));
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn look_and_keep(&self, local: Local<'_>, bare: Bare, mark: Mark, len: usize) {
-        let (usage, mut vec) = (mark.finish(len), bare.into_vec());
-        Op::new(self, self.shared(), Some(local)).look(usage);
-        scrub(&mut vec, usage.written(len));
-        if !local.push(&mut vec) {
-            self.keep(local, Bare::of(vec), usage.peak);
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn finish_slow(&self, len: usize, bare: Bare, mark: Mark) {
-        if mark != Mark::ENDED {
-            let usage = mark.finish(len);
-            self.op().finish(bare.into_vec(), usage, usage.written(len));
-        }
-    }
-
-    pub(crate) fn detach(&self, mark: Mark, len: usize) {
-        self.op().detach(mark.finish(len));
-    }
-
-    pub(crate) fn discard(&self, vec: Vec<u8>, mark: Mark) {
-        let usage = mark.finish(vec.len());
-        self.op().discard(vec, usage);
     }
 }
 

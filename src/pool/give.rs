@@ -1,0 +1,199 @@
+//! A buffer comes back: it is scrubbed, its use counted, and it is kept in the thread's cache, the table or the depot, or
+//! freed.
+
+use super::shared::{Op, Pool};
+use crate::class::{CLASSES, class_below, class_of_capacity, size_of_class};
+use crate::learn::counters::Reason;
+use crate::learn::usage::{Mark, Use};
+use crate::scrub::scrub;
+use crate::storage::{BATCH_SLOTS, Bare, Batch, Local, Put, SMALL_CLASSES, shrink};
+
+impl Pool {
+    /// A guard ended, with `len` bytes in its buffer: takes that.
+    #[inline]
+    pub(crate) fn finish(&self, len: usize, bare: Bare, mark: Mark) {
+        let Some(local) = self.per_thread.local(self.per_thread.stamp()) else {
+            return self.finish_slow(len, bare, mark);
+        };
+        let usage = mark.finish(len);
+        if usage.has_class() {
+            local.books.count(usage.peak, usage.asked);
+        } else if usage.peak == 0 {
+            local.books.count_silent();
+        } else {
+            // More than the largest class; or a use that has ended already.
+            return self.finish_slow(len, bare, mark);
+        }
+        if local.count_down() {
+            return self.look_and_keep(local, bare, mark, len);
+        }
+        let mut vec = bare.into_vec();
+        scrub(&mut vec, usage.written(len));
+        if !local.push(&mut vec) {
+            self.keep(local, Bare::of(vec), usage.peak);
+        }
+    }
+
+    /// The end of a use of `peak` bytes is counted, but there is no room for its buffer in the thread cache: it is large, or
+    /// its capacity is no class's size, or the lease is used up.
+    #[inline(never)]
+    fn keep(&self, local: Local<'_>, bare: Bare, peak: usize) {
+        let mut vec = bare.into_vec();
+        if let Some(shared) = self.per_thread.get_shared() {
+            let core = &shared.tenant;
+            if core.may_have_unused()
+                && vec.capacity() <= self.max_size()
+                && core.table.put(local.row(), &mut vec) == Put::Kept
+            {
+                return;
+            }
+        }
+        self.keep_slow(Bare::of(vec), peak);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn keep_slow(&self, bare: Bare, peak: usize) {
+        self.op().keep_used(bare.into_vec(), Use::class_of_peak(peak));
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn look_and_keep(&self, local: Local<'_>, bare: Bare, mark: Mark, len: usize) {
+        let (usage, mut vec) = (mark.finish(len), bare.into_vec());
+        Op::new(self, self.shared(), Some(local)).look(usage);
+        scrub(&mut vec, usage.written(len));
+        if !local.push(&mut vec) {
+            self.keep(local, Bare::of(vec), usage.peak);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn finish_slow(&self, len: usize, bare: Bare, mark: Mark) {
+        if mark != Mark::ENDED {
+            let usage = mark.finish(len);
+            self.op().finish(bare.into_vec(), usage, usage.written(len));
+        }
+    }
+
+    pub(crate) fn detach(&self, mark: Mark, len: usize) {
+        self.op().detach(mark.finish(len));
+    }
+
+    pub(crate) fn discard(&self, vec: Vec<u8>, mark: Mark) {
+        let usage = mark.finish(vec.len());
+        self.op().discard(vec, usage);
+    }
+}
+
+impl<'p> Op<'p> {
+    /// A guard ended and its buffer comes back.
+    pub(super) fn finish(self, mut vec: Vec<u8>, usage: Use, written: usize) {
+        self.count(usage);
+        scrub(&mut vec, written);
+        self.keep_used(vec, usage.counted_class());
+    }
+
+    pub(super) fn donate(self, vec: Vec<u8>) {
+        self.add(|books| &books.donated, 1);
+        let (usage, written) = (Use::donated(vec.len()), vec.len());
+        self.finish(vec, usage, written);
+    }
+
+    pub(super) fn detach(self, usage: Use) {
+        self.add(|books| &books.detached, 1);
+        self.count(usage);
+        self.note_above(usage.counted_class());
+    }
+
+    pub(super) fn discard(self, mut vec: Vec<u8>, usage: Use) {
+        self.count(usage);
+        self.note_above(usage.counted_class());
+        let written = usage.written(vec.len());
+        scrub(&mut vec, written);
+        self.free(vec, Reason::Discarded);
+    }
+
+    /// Keeps the buffer of a finished use of `class`, or frees it for the first reason that applies. It has been scrubbed.
+    pub(super) fn keep_used(self, vec: Vec<u8>, class: Option<usize>) {
+        // A buffer of a size class below the use's own, which only `as_vec_mut` can put there, may never come by here, and so
+        // does not count.
+        if class.is_none_or(|class| class_of_capacity(vec.capacity(), class).is_none()) {
+            self.note_above(class);
+        }
+        self.keep(vec);
+    }
+
+    /// Keeps a buffer that was no use, or frees it for the first reason that applies. It has been scrubbed.
+    pub(super) fn keep(self, mut vec: Vec<u8>) {
+        let max_class = self.pool.policy.load().max_class();
+        let Some(class) = class_below(vec.capacity()) else {
+            return self.free(vec, Reason::OutOfClass);
+        };
+        if class > max_class {
+            return self.free(vec, Reason::OverCeiling);
+        }
+        if class_of_capacity(vec.capacity(), CLASSES).is_none() {
+            match shrink(vec, size_of_class(class)) {
+                Ok(cut) if cut.capacity() == size_of_class(class) => vec = cut,
+                Ok(other) | Err(other) => return self.free(other, Reason::OutOfClass),
+            }
+        }
+        match self.local {
+            Some(local) if class < SMALL_CLASSES => self.keep_small(local, class, vec),
+            _ => self.keep_in_shared(class, vec),
+        }
+    }
+
+    pub(super) fn keep_small(self, local: Local<'p>, class: usize, mut vec: Vec<u8>) {
+        if local.push(&mut vec) {
+            return;
+        }
+        let has_room = self.extend_lease(local, class) || self.make_room(local, class);
+        if !(has_room && local.push(&mut vec)) {
+            self.keep_in_shared(class, vec);
+        }
+    }
+
+    /// Moves the colder half of a full stack, a batch at most, to the depot.
+    pub(super) fn make_room(self, local: Local<'_>, class: usize) -> bool {
+        let count = (local.len(class) / 2).min(BATCH_SLOTS);
+        if count == 0 || !self.core.budget.charge(count * size_of_class(class)) {
+            return false;
+        }
+        self.push_to_depot(local.take_cold(class, count));
+        true
+    }
+
+    /// Keeps a buffer where every thread finds it: in this thread's row of the table, or in the depot.
+    pub(super) fn keep_in_shared(self, class: usize, mut vec: Vec<u8>) {
+        let put = self.core.table.put(self.row(), &mut vec);
+        if put == Put::Kept {
+            return self.note_unused();
+        }
+        if !self.charge(size_of_class(class)) {
+            return self.free(vec, Reason::OverBudget);
+        }
+        if put == Put::NotCharged && self.core.table.put_charged(self.row(), class, &mut vec) {
+            return self.note_unused();
+        }
+        let mut batch = Batch::new(class);
+        if !batch.push(&mut vec) {
+            self.core.budget.release(size_of_class(class));
+            return self.free(vec, Reason::OutOfClass);
+        }
+        self.push_to_depot(batch);
+    }
+
+    /// Adds a batch, whose bytes are charged, to the depot.
+    pub(super) fn push_to_depot(self, batch: Batch) {
+        self.core.depot.stock(batch.class()).push(batch);
+        self.note_unused();
+    }
+
+    pub(super) fn free(self, vec: Vec<u8>, reason: Reason) {
+        self.add(|books| &books.dropped[reason as usize], 1);
+        drop(vec);
+    }
+}

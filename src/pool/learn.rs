@@ -1,0 +1,118 @@
+//! A use is counted; a window is full: sizes, ceiling, callback.
+
+use super::on_calibration::{Calibration, announce};
+use super::shared::Op;
+use crate::builder::{Config, Growth};
+use crate::class::{class_of, size_of_class};
+use crate::learn::sizing::{Sizes, Window, calibrate};
+use crate::learn::usage::Use;
+use crate::storage::Shard;
+
+impl<'p> Op<'p> {
+    pub(super) fn count(self, usage: Use) {
+        let class = usage.counted_class();
+        let Some(local) = self.local else {
+            self.core.threadless().count_shared(usage);
+            let Some(class) = class else { return };
+            if self.records() {
+                self.core.recorder().note(usage.peak, 0);
+            }
+            if self.core.calibrator.add(class, 1) > self.pool.config.calibrate_calls_threshold {
+                self.take_window(false);
+            }
+            return;
+        };
+        match class {
+            Some(class) => local.books.count(size_of_class(class), usage.asked),
+            None => local.books.count_silent(),
+        }
+        if local.count_down() {
+            self.look(usage);
+        }
+    }
+
+    /// This thread's count-down is over, with `usage`, which has been counted.
+    pub(super) fn look(self, usage: Use) {
+        let Some(local) = self.local else { return };
+        local.pace.stop(local.left());
+        // Whatever comes before the next count is granted, a use of a callback too, finds one.
+        local.set_left(local.pace.allow(1));
+        if self.records() && usage.counted_class().is_some() {
+            let shard: &Shard = &local;
+            self.core.recorder().note(usage.peak, std::ptr::from_ref(shard) as usize / size_of::<Shard>());
+        }
+        let mut learnt = None;
+        if local.pace.is_merge_due() {
+            if self.core.calibrator.merge(&local.books) {
+                learnt = self.take_window(false);
+            }
+            local.pace.merge_in(self.core.calibrator.merge_in());
+        }
+        self.look_at_clock();
+        self.announce(learnt);
+    }
+
+    /// Recalibrates from what has been counted.
+    pub(super) fn calibrate(self) {
+        let learnt = self.take_window(true);
+        self.look_at_clock();
+        self.announce(learnt);
+    }
+
+    pub(super) fn take_window(self, anyway: bool) -> Option<Calibration> {
+        let learnt = self.core.calibrator.take_window(self.books(), anyway, |window| self.learn(window)).flatten();
+        if learnt.is_some() {
+            self.purge_above_ceiling();
+        }
+        self.follow_policy();
+        learnt
+    }
+
+    /// Under the calibrator's lock.
+    pub(super) fn learn(self, window: &Window) -> Option<Calibration> {
+        let before = self.pool.policy.load().sizes();
+        let sizes = calibrate(window, &self.pool.config.limits, before)?;
+        self.pool.policy.set_sizes(sizes, jump_class(&self.pool.config, sizes));
+        self.pool.renew_stamp();
+        Some(Calibration::new(self.core.calibrator.calibrations() + 1, before, sizes))
+    }
+
+    /// A use of `class` ended. If that is above the max size, it may be time to look whether the max size is too low.
+    pub(super) fn note_above(self, class: Option<usize>) {
+        let (Some(class), config) = (class, &self.pool.config) else { return };
+        let is_above = self.pool.policy.load().max_class() < class && class <= config.limits.max_class_limit;
+        if config.calibrate_early && is_above && self.core.calibrator.is_early_look() {
+            let share = 2.0 * (1.0 - config.limits.max_percentile);
+            self.core.calibrator.look_early(self.books(), share, |window| self.raise(window));
+        }
+    }
+
+    /// Raises the max size to what the running window teaches; nothing else changes. Under the calibrator's lock.
+    pub(super) fn raise(self, window: &Window) {
+        let before = self.pool.policy.load().sizes();
+        let Some(learnt) = calibrate(window, &self.pool.config.limits, before) else { return };
+        if learnt.max_class > before.max_class {
+            let sizes = Sizes { max_class: learnt.max_class, ..before };
+            let is_calibrated = self.core.calibrator.calibrations() > 0;
+            let jump_class = if is_calibrated { jump_class(&self.pool.config, sizes) } else { 0 };
+            self.pool.policy.set_sizes(sizes, jump_class);
+            self.pool.renew_stamp();
+        }
+    }
+
+    pub(super) fn announce(self, learnt: Option<Calibration>) {
+        if let (Some(calibration), Some(_)) = (learnt, self.local) {
+            announce(self.pool, self.pool.config.on_calibration, &calibration);
+        }
+    }
+}
+
+fn jump_class(config: &Config, sizes: Sizes) -> usize {
+    match config.growth {
+        Growth::NextClass => 0,
+        Growth::MaxSize => sizes.max_class.min(class_of(GROWTH_JUMP_SIZE_MAX)),
+    }
+}
+
+/// A growth that follows the max size jumps no further than this, in bytes.
+const GROWTH_JUMP_SIZE_MAX: usize = 1 << 20;

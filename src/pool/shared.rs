@@ -1,0 +1,287 @@
+//! What threads share; one operation; the figures.
+
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::Arc;
+
+use crate::budget::Budget;
+use crate::builder::Config;
+use crate::class::{CLASSES, size_of_class};
+use crate::depot::Depot;
+#[cfg(feature = "leak-trace")]
+use crate::leak_trace;
+use crate::learn::calibrator::{Calibrator, window_calls};
+use crate::learn::clock::Clock;
+use crate::learn::counters::{Books, Counter, Reason};
+use crate::learn::epoch::{Policy, PolicyCell};
+use crate::recorder::Recorder;
+use crate::stats::{ClassStats, Dropped, Stats};
+use crate::storage::{Local, PerThread, Shards, Shared, Table, Zeroed};
+use crate::sync::{AtomicBool, OnceBox, Ordering, const_unless_loom};
+
+/// A pool of byte buffers in power-of-two size classes, 64 B to 32 MiB, that learns its sizes.
+///
+/// Made once and shared: a `static`, a field, or behind an `Arc`. All methods take `&self` and may be called on any
+/// thread. Idle buffers lie in a small cache per thread and in a shared part; all of them together take no more than the
+/// budget ([`Builder::retained_bytes_max`], 64 MiB if nothing is said). Dropping the pool frees them all at once, those in
+/// other threads' caches too.
+///
+/// The thread caches and their exchange of batches with the shared part follow Bonwick & Adams, "Magazines and Vmem"
+/// (USENIX 2001); trimming by the least of what lay idle follows Bonwick's slab allocator (USENIX 1994), and frees what was
+/// idle after two intervals, as Go's `sync.Pool` does; the calibration is valyala/bytebufferpool's.
+///
+/// # Examples
+///
+/// ```
+/// use bytebufferpool::Pool;
+///
+/// static POOL: Pool = Pool::new();
+///
+/// let mut buf = POOL.get();
+/// buf.extend_from_slice(b"some bytes");
+/// drop(buf);
+/// assert_eq!(POOL.stats().puts, 1);
+/// ```
+// Aligned so that nobody writes next to the anchor and the policy, which every operation reads: not the reference
+// counts of an `Arc<Pool>`, and not a neighbour in memory.
+#[repr(align(128))]
+pub struct Pool {
+    pub(crate) per_thread: PerThread<Core>,
+    pub(crate) policy: PolicyCell,
+    pub(super) config: Config,
+    /// Of the registry that made the pool, if it has one.
+    pub(super) shared_budget: Option<Arc<Budget>>,
+    #[cfg(feature = "leak-trace")]
+    pub(super) leak_trace: leak_trace::Table,
+}
+
+impl UnwindSafe for Pool {}
+impl RefUnwindSafe for Pool {}
+
+/// What the threads of a pool share.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(super) table: Box<Table>,
+    pub(super) depot: Depot,
+    pub(super) calibrator: Calibrator,
+    pub(crate) clock: Clock,
+    /// Whether something came to the table or the depot since the last trim.
+    pub(super) unused: AtomicBool,
+    /// The counters of threads that have no shard, written by all of them; made when there is one.
+    pub(super) threadless: OnceBox<Books>,
+    /// Once the pool was recorded.
+    pub(super) recorder: OnceBox<Arc<Recorder>>,
+    /// Last, as fields are dropped in order: buffers are freed before a common budget has their bytes again.
+    pub(super) budget: Budget,
+}
+
+/// One operation: a pool's parts, and the shard of the thread that operates.
+#[derive(Clone, Copy)]
+pub(crate) struct Op<'p> {
+    pub(super) pool: &'p Pool,
+    pub(super) core: &'p Core,
+    pub(super) shards: &'p Shards,
+    /// `None` on a thread whose destructor has run.
+    pub(super) local: Option<Local<'p>>,
+}
+
+impl Pool {
+    const_unless_loom! {
+        pub(crate) const fn with_config(config: Config) -> Pool {
+            Pool {
+                per_thread: PerThread::new(),
+                policy: PolicyCell::new(config.initial),
+                config,
+                shared_budget: None,
+                #[cfg(feature = "leak-trace")]
+                leak_trace: leak_trace::Table::new(),
+            }
+        }
+    }
+
+    /// What lies idle is charged to `budget` too. To be called before the first operation.
+    pub(crate) fn share_budget(&mut self, budget: Arc<Budget>) {
+        debug_assert!(self.per_thread.get_shared().is_none());
+        self.shared_budget = Some(budget);
+    }
+
+    pub(crate) fn recorder(&self) -> &Arc<Recorder> {
+        // Attaches, as only a pool with a stamp can renew it.
+        self.op();
+        self.shared().tenant.recorder()
+    }
+
+    pub(crate) fn shared(&self) -> &Shared<Core> {
+        self.per_thread.shared(|| Core::new(&self.config, self.shared_budget.clone()))
+    }
+
+    /// A trim interval passes, if one is over. A pool without an operation so far has nothing to trim.
+    pub(crate) fn trim_if_due(&self) {
+        if self.per_thread.get_shared().is_some() {
+            self.op().look_at_clock();
+        }
+    }
+
+    pub(crate) fn op(&self) -> Op<'_> {
+        let shared = self.shared();
+        match self.per_thread.local(self.per_thread.stamp()) {
+            Some(local) => Op::new(self, shared, Some(local)),
+            None => self.attach(shared),
+        }
+    }
+
+    #[cfg(all(test, not(pool_loom)))]
+    pub(crate) fn advance_clock(&self, by: std::time::Duration) {
+        self.shared().tenant.clock.advance(by);
+    }
+
+    #[cold]
+    pub(crate) fn attach<'p>(&'p self, shared: &'p Shared<Core>) -> Op<'p> {
+        let op = Op::new(self, shared, self.per_thread.attach(shared, || self.tag()));
+        op.follow_policy();
+        op.begin_to_look();
+        op
+    }
+
+    /// For upkeep: makes nothing, neither the shared part of a pool that was never used nor a shard of a thread that never
+    /// used it.
+    pub(crate) fn upkeep(&self) -> Option<Op<'_>> {
+        let shared = self.per_thread.get_shared()?;
+        let op = Op::new(self, shared, self.per_thread.find(shared));
+        op.follow_policy();
+        Some(op)
+    }
+
+    /// Something changed that every thread must notice.
+    pub(crate) fn renew_stamp(&self) {
+        self.per_thread.renew(|| self.tag());
+    }
+
+    /// What the stamp carries for the hot path of `get`: the default class.
+    pub(crate) fn tag(&self) -> usize {
+        self.policy.load().default_class()
+    }
+}
+
+impl Core {
+    pub(crate) fn new(config: &Config, shared_budget: Option<Arc<Budget>>) -> Core {
+        Core {
+            table: Table::boxed(),
+            depot: Depot::new(),
+            calibrator: Calibrator::new(config.calibrate_calls_threshold),
+            clock: Clock::new(config.trim_interval),
+            unused: AtomicBool::new(false),
+            threadless: OnceBox::new(),
+            recorder: OnceBox::new(),
+            budget: Budget::within(config.retained_bytes_max, shared_budget),
+        }
+    }
+
+    pub(super) fn recorder(&self) -> &Arc<Recorder> {
+        self.recorder.get_or_init(|| Box::new(Arc::new(Recorder::new())))
+    }
+
+    /// Whether something came to the shared part since the last trim, so that every thread knows to look at the clock.
+    #[inline]
+    pub(super) fn may_have_unused(&self) -> bool {
+        // Relaxed: a hint; a thread that misses it looks at the clock a few uses later.
+        self.unused.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn threadless(&self) -> &Books {
+        self.threadless.get_or_init(Books::boxed)
+    }
+}
+
+impl<'p> Op<'p> {
+    pub(crate) fn new(pool: &'p Pool, shared: &'p Shared<Core>, local: Option<Local<'p>>) -> Op<'p> {
+        Op { pool, core: &shared.tenant, shards: &shared.shards, local }
+    }
+
+    pub(super) fn add(self, counter: impl Fn(&Books) -> &Counter, n: u64) {
+        match self.local {
+            Some(local) => counter(&local.books).add(n),
+            None => counter(self.core.threadless()).add_shared(n),
+        }
+    }
+
+    pub(super) fn records(self) -> bool {
+        self.core.recorder.get().is_some_and(|recorder| recorder.records())
+    }
+
+    pub(super) fn books(self) -> impl Iterator<Item = &'p Books> + Clone {
+        books(self.core, self.shards)
+    }
+
+    pub(super) fn row(self) -> usize {
+        self.local.map_or(0, |local| local.row())
+    }
+}
+
+/// The figures of a pool; `None` before its first operation.
+pub(crate) fn stats(shared: Option<&Shared<Core>>, policy: Policy) -> Stats {
+    let mut stats = Stats {
+        default_size: policy.sizes().default_size(),
+        max_size: policy.sizes().max_size(),
+        classes: std::array::from_fn(|class| ClassStats { size: size_of_class(class), ..ClassStats::default() }),
+        ..Stats::default()
+    };
+    let Some(shared) = shared else { return stats };
+    let (core, shards) = (&shared.tenant, &shared.shards);
+    let sum = |figure: &dyn Fn(&Books) -> u64| books(core, shards).map(figure).sum::<u64>();
+    let dropped = |reason: Reason| sum(&|books| books.dropped[reason as usize].get());
+
+    // Ends before beginnings: a guard that ends meanwhile may look outstanding, but no count falls below zero.
+    let ends = sum(&Books::ends);
+    stats.detached = sum(&|books| books.detached.get());
+    stats.donated = sum(&|books| books.donated.get());
+    stats.puts = ends.saturating_sub(stats.detached + stats.donated);
+    stats.hits = sum(&|books| books.hits.get());
+    stats.misses = sum(&|books| books.misses.get());
+    stats.gets = stats.hits + stats.misses;
+    stats.outstanding = stats.gets.saturating_sub(stats.puts + stats.detached);
+    stats.growths = sum(&|books| books.growths.get());
+    stats.allocated = sum(&|books| books.allocated.get());
+    stats.trimmed = sum(&|books| books.trimmed.get());
+    stats.dropped = Dropped {
+        discarded: dropped(Reason::Discarded),
+        out_of_class: dropped(Reason::OutOfClass),
+        over_ceiling: dropped(Reason::OverCeiling),
+        over_budget: dropped(Reason::OverBudget),
+        depot_full: dropped(Reason::DepotFull),
+    };
+    stats.calibrations = core.calibrator.calibrations();
+    for (class, row) in stats.classes.iter_mut().enumerate() {
+        row.calls = window_calls(books(core, shards), class);
+        let cached: usize = shards.iter().map(|shard| shard.retained(class)).sum();
+        let shared = core.depot.stock(class).len() + core.table.len(class);
+        row.retained = (cached + shared) as u64;
+    }
+    bound_stats(&mut stats, core.budget.bytes_max());
+    stats
+}
+
+/// Sums up what lies idle, but no more than a budget of `bytes_max` allows.
+pub(crate) fn bound_stats(stats: &mut Stats, bytes_max: usize) {
+    bound_retained(&mut stats.classes, bytes_max);
+    stats.retained_buffers = stats.classes.iter().map(|class| class.retained).sum();
+    stats.retained_bytes = stats.classes.iter().map(retained_bytes).sum();
+}
+
+fn books<'p>(core: &'p Core, shards: &'p Shards) -> impl Iterator<Item = &'p Books> + Clone {
+    shards.iter().map(|shard| &shard.books).chain(core.threadless.get())
+}
+
+fn retained_bytes(class: &ClassStats) -> usize {
+    class.size * class.retained as usize
+}
+
+/// A buffer that moves while it is counted may be counted at both ends. What lies idle never exceeds the budget (it is
+/// charged first), so neither may the figure: the excess was counted twice. With no operation in flight there is none.
+fn bound_retained(classes: &mut [ClassStats; CLASSES], bytes_max: usize) {
+    let mut excess = classes.iter().map(retained_bytes).sum::<usize>().saturating_sub(bytes_max);
+    for class in classes.iter_mut().rev() {
+        let twice = excess.div_ceil(class.size).min(class.retained as usize);
+        class.retained -= twice as u64;
+        excess = excess.saturating_sub(twice * class.size);
+    }
+}

@@ -1,0 +1,272 @@
+//! A buffer goes out: from the thread's cache, the table, the depot or the heap; and growth, which takes a larger one.
+
+use std::collections::TryReserveError;
+
+use super::lease::note_lease;
+use super::shared::{Op, Pool};
+use crate::class::{LOOK_UP_CLASSES, MAX_CLASS_SIZE, class_of, class_or_none, size_of_class};
+use crate::learn::counters::Reason;
+use crate::scrub::{reserve, scrub, try_reserve};
+use crate::storage::{BATCH_SLOTS, Bare, Batch, Charge, Local, ROWS, SMALL_CLASSES, Stamp, slots_max};
+
+impl Pool {
+    #[inline]
+    pub(super) fn take_default(&self) -> Vec<u8> {
+        self.take_cached(Stamp::tag).unwrap_or_else(|| self.take_slow(None).into_vec())
+    }
+
+    #[inline]
+    pub(super) fn take(&self, capacity: usize) -> Vec<u8> {
+        let cached = self.take_cached(|_| class_or_none(capacity));
+        cached.unwrap_or_else(|| self.take_slow(Some(capacity)).into_vec())
+    }
+
+    #[inline]
+    pub(super) fn try_take(&self, capacity: usize) -> Result<Vec<u8>, TryReserveError> {
+        self.take_cached(|_| class_or_none(capacity)).map_or_else(|| self.try_take_slow(capacity), Ok)
+    }
+
+    /// From this thread's cache or its row of the table.
+    #[inline]
+    pub(super) fn take_cached(&self, class: impl FnOnce(Stamp) -> usize) -> Option<Vec<u8>> {
+        let stamp = self.per_thread.stamp();
+        let (local, class) = (self.per_thread.local(stamp)?, class(stamp));
+        match local.pop(class) {
+            Some(vec) => {
+                local.books.hits.add(1);
+                Some(vec)
+            }
+            None => self.take_place(local, class).map(Bare::into_vec),
+        }
+    }
+
+    // What is not inlined takes and gives a `Bare`, in registers.
+    #[inline(never)]
+    pub(super) fn take_place(&self, local: Local<'_>, class: usize) -> Option<Bare> {
+        let core = &self.per_thread.get_shared()?.tenant;
+        if core.budget.is_shared() {
+            return None;
+        }
+        let vec = core.table.take(local.row(), class, Charge::Stays)?;
+        local.books.hits.add(1);
+        Some(Bare::of(vec))
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(super) fn take_slow(&self, capacity: Option<usize>) -> Bare {
+        let capacity = capacity.unwrap_or_else(|| self.default_size());
+        Bare::of(self.op().get_or_abort(capacity))
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(super) fn try_take_slow(&self, capacity: usize) -> Result<Vec<u8>, TryReserveError> {
+        self.op().get(capacity)
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn grow(&self, vec: &mut Vec<u8>, additional: usize) {
+        self.op().grow_or_abort(vec, additional);
+    }
+
+    #[inline]
+    pub(crate) fn try_grow(&self, vec: &mut Vec<u8>, additional: usize) -> Result<(), TryReserveError> {
+        self.op().grow(vec, additional)
+    }
+}
+
+impl<'p> Op<'p> {
+    /// A buffer for a get of at least `capacity` bytes.
+    pub(super) fn get(self, capacity: usize) -> Result<Vec<u8>, TryReserveError> {
+        let idle = if capacity <= MAX_CLASS_SIZE { self.take(class_of(capacity)) } else { None };
+        if let Some(vec) = idle {
+            self.add(|books| &books.hits, 1);
+            return Ok(vec);
+        }
+        let vec = self.allocate(capacity)?;
+        self.add(|books| &books.misses, 1);
+        Ok(vec)
+    }
+
+    /// The same, as a `Vec` has it: memory exhaustion aborts, and a capacity above `isize::MAX` panics.
+    pub(super) fn get_or_abort(self, capacity: usize) -> Vec<u8> {
+        self.get(capacity).unwrap_or_else(|_| {
+            // An allocator that has refused once is tried once more.
+            let vec = self.allocate_or_abort(capacity);
+            self.add(|books| &books.misses, 1);
+            vec
+        })
+    }
+
+    /// An idle buffer of `class`, or of a class above within look-up distance.
+    #[inline]
+    pub(super) fn take(self, class: usize) -> Option<Vec<u8>> {
+        if let Some(local) = self.local {
+            if let Some(vec) = local.pop(class) {
+                return Some(vec);
+            }
+        }
+        // Nothing lies above the ceiling, so a get above it need not search.
+        let highest = (class + LOOK_UP_CLASSES).min(self.pool.policy.load().max_class());
+        (class..=highest).find_map(|class| self.take_of_class(class))
+    }
+
+    pub(super) fn take_of_class(self, class: usize) -> Option<Vec<u8>> {
+        let local = self.local.filter(|_| class < SMALL_CLASSES);
+        let own = local.and_then(|local| local.pop_below_mark(class));
+        own.or_else(|| self.take_place(self.row(), class))
+            .or_else(|| self.take_from_depot(class))
+            .or_else(|| (1..ROWS).find_map(|distance| self.take_place(self.row() + distance, class)))
+    }
+
+    pub(super) fn take_place(self, row: usize, class: usize) -> Option<Vec<u8>> {
+        if !self.core.budget.is_shared() {
+            return self.core.table.take(row, class, Charge::Stays);
+        }
+        // No pool can give up an empty place's charge in another one of its budget.
+        let vec = self.core.table.take(row, class, Charge::Leaves)?;
+        self.core.budget.release(size_of_class(class));
+        Some(vec)
+    }
+
+    pub(super) fn take_from_depot(self, class: usize) -> Option<Vec<u8>> {
+        let mut batch = self.core.depot.stock(class).pop()?;
+        let vec = batch.pop()?;
+        let mut uncharged = 1;
+        if let (Some(local), true) = (self.local, class < SMALL_CLASSES) {
+            uncharged += self.stow(local, &mut batch);
+        }
+        self.core.budget.release(uncharged * size_of_class(class));
+        if batch.len() > 0 {
+            self.core.depot.stock(class).push(batch);
+        }
+        self.look_at_clock();
+        Some(vec)
+    }
+
+    /// Lays a batch's buffers on the stack, as far as leases go. Returns how many lie on slots that were leased, and so
+    /// charged, before.
+    pub(super) fn stow(self, local: Local<'_>, batch: &mut Batch) -> usize {
+        let class = batch.class();
+        let free = local.leased(class) - local.len(class);
+        let room = slots_max(class) - local.leased(class);
+        let (before, wanted) = (batch.len().min(free), batch.len().saturating_sub(free).min(room));
+        let bytes = wanted * size_of_class(class);
+        let held = local.leased_bytes.get() as usize;
+        if wanted > 0 && self.may_lease(held, bytes) && self.core.budget.lease_charged(bytes, held) {
+            note_lease(local, class, wanted);
+        }
+        while local.len(class) < local.leased(class) {
+            let Some(mut vec) = batch.pop() else { break };
+            let pushed = local.push(&mut vec);
+            debug_assert!(pushed, "a batch gives back exactly what it was given");
+        }
+        before
+    }
+
+    pub(super) fn allocate(self, capacity: usize) -> Result<Vec<u8>, TryReserveError> {
+        let mut vec = Vec::new();
+        vec.try_reserve_exact(size_to_allocate(capacity))?;
+        self.add(|books| &books.allocated, 1);
+        Ok(vec)
+    }
+
+    pub(super) fn allocate_or_abort(self, capacity: usize) -> Vec<u8> {
+        let vec = Vec::with_capacity(size_to_allocate(capacity));
+        self.add(|books| &books.allocated, 1);
+        vec
+    }
+
+    /// Moves the contents of `vec` to a buffer with room for `additional` bytes more.
+    #[inline]
+    pub(super) fn grow(self, vec: &mut Vec<u8>, additional: usize) -> Result<(), TryReserveError> {
+        let needed = match vec.len().checked_add(additional) {
+            Some(needed) if needed <= MAX_CLASS_SIZE => needed,
+            _ => return try_reserve(vec, additional),
+        };
+        let least = class_of(needed);
+        let class = least.max(self.pool.policy.load().jump_class());
+        let larger = match self.take(class) {
+            Some(larger) => larger,
+            // A jump is a convenience; what is needed may still be had.
+            None if class > least => {
+                self.allocate(size_of_class(class)).or_else(|_| self.allocate(size_of_class(least)))?
+            }
+            None => self.allocate(size_of_class(least))?,
+        };
+        self.move_to(larger, vec);
+        Ok(())
+    }
+
+    /// The same, by the way a `Vec` has: memory exhaustion aborts, and a length above `isize::MAX` panics.
+    pub(super) fn grow_or_abort(self, vec: &mut Vec<u8>, additional: usize) {
+        if self.grow(vec, additional).is_ok() {
+            return;
+        }
+        // An allocator that has refused once is tried once more.
+        match vec.len().checked_add(additional) {
+            Some(needed) if needed <= MAX_CLASS_SIZE => {
+                let larger = self.allocate_or_abort(size_of_class(class_of(needed)));
+                self.move_to(larger, vec);
+            }
+            _ => reserve(vec, additional),
+        }
+    }
+
+    pub(super) fn move_to(self, mut larger: Vec<u8>, vec: &mut Vec<u8>) {
+        self.add(|books| &books.growths, 1);
+        larger.extend_from_slice(vec);
+        let mut smaller = std::mem::replace(vec, larger);
+        let written = smaller.len();
+        scrub(&mut smaller, written);
+        self.keep(smaller);
+    }
+
+    pub(super) fn prefill(self, capacity: usize, count: usize) -> usize {
+        let class = class_of(capacity);
+        if capacity > MAX_CLASS_SIZE || class > self.pool.policy.load().max_class() {
+            return 0;
+        }
+        let mut taken = 0;
+        while taken < count {
+            let wanted = (count - taken).min(BATCH_SLOTS);
+            let added = self.prefill_batch(class, wanted);
+            taken += added;
+            if added < wanted {
+                break;
+            }
+        }
+        taken
+    }
+
+    /// Up to `count` new buffers in the depot, as one batch.
+    pub(super) fn prefill_batch(self, class: usize, count: usize) -> usize {
+        let size = size_of_class(class);
+        let mut batch = Batch::new(class);
+        for _ in 0..count {
+            if !self.charge(size) {
+                break;
+            }
+            let Ok(mut vec) = self.allocate(size) else {
+                self.core.budget.release(size);
+                break;
+            };
+            if !batch.push(&mut vec) {
+                self.core.budget.release(size);
+                self.free(vec, Reason::OutOfClass);
+                break;
+            }
+        }
+        let added = batch.len();
+        if added > 0 {
+            self.push_to_depot(batch);
+        }
+        added
+    }
+}
+
+fn size_to_allocate(capacity: usize) -> usize {
+    if capacity > MAX_CLASS_SIZE { capacity } else { size_of_class(class_of(capacity)) }
+}

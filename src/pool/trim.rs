@@ -1,0 +1,209 @@
+//! An interval passes: what was not needed goes. And the end of a thread.
+
+use super::shared::{Core, Op};
+use crate::class::{CLASSES, size_of_class};
+use crate::learn::clock::{LOOK_FIRST, LOOK_MAX};
+use crate::learn::epoch::Policy;
+use crate::storage::{BATCH_SLOTS, Charge, Local, ROWS, SMALL_CLASSES, Tenant};
+use crate::sync::Ordering;
+
+impl<'p> Op<'p> {
+    /// One trim interval passes. Returns the bytes freed.
+    pub(super) fn trim(self) -> usize {
+        self.pool.policy.next_epoch();
+        self.pool.renew_stamp();
+        // Relaxed: see `may_have_unused`.
+        self.core.unused.store(false, Ordering::Relaxed);
+        let mut freed_bytes = 0;
+        for class in 0..CLASSES {
+            let stock = self.core.depot.stock(class);
+            freed_bytes += self.free_from_depot(class, stock.low());
+            stock.begin_interval();
+            for row in 0..ROWS {
+                if !self.core.table.was_used(row, class) {
+                    freed_bytes += self.free_place(row, class);
+                }
+            }
+            self.give_up_charges(class);
+        }
+        freed_bytes + self.follow_policy()
+    }
+
+    /// Frees everything idle but other threads' caches. Returns the bytes freed.
+    pub(super) fn purge(self) -> usize {
+        let mut freed_bytes = 0;
+        for class in 0..CLASSES {
+            freed_bytes += self.purge_class(class);
+        }
+        let Some(local) = self.local else { return freed_bytes };
+        for class in 0..SMALL_CLASSES {
+            freed_bytes += self.free_from_cache(local, class, local.len(class));
+        }
+        self.release_unused_leases(local);
+        freed_bytes
+    }
+
+    pub(super) fn flush(self) {
+        if let Some(local) = self.local {
+            self.core.empty_cache(local);
+        }
+    }
+
+    /// Lets a trim interval pass if one is over, and allows this thread some uses until it looks again.
+    pub(super) fn look_at_clock(self) {
+        let now_ns = self.pass_interval_if_due();
+        self.grant(now_ns, LOOK_MAX);
+    }
+
+    /// The same, where how fast uses came so far says nothing of what comes.
+    pub(super) fn begin_to_look(self) {
+        let now_ns = self.pass_interval_if_due();
+        self.grant(now_ns, LOOK_FIRST);
+        if let Some(local) = self.local {
+            local.pace.begin(now_ns);
+        }
+    }
+
+    pub(super) fn pass_interval_if_due(self) -> u64 {
+        let now_ns = self.core.clock.now_ns();
+        if self.core.clock.is_due(now_ns) {
+            self.trim();
+        }
+        now_ns
+    }
+
+    pub(super) fn grant(self, now_ns: u64, most: u64) {
+        let Some(local) = self.local else { return };
+        local.pace.stop(local.left());
+        if local.pace.is_merge_due() {
+            // The shard is new to this thread, which has no calls to merge yet.
+            local.pace.merge_in(self.core.calibrator.merge_in());
+        }
+        // While the pool records, every use is noted.
+        let most = if self.records() { 1 } else { most };
+        local.set_left(local.pace.grant(&self.core.clock, now_ns, most));
+    }
+
+    /// Something came to the table or the depot: every thread must look at the clock soon.
+    pub(super) fn note_unused(self) {
+        if !self.core.may_have_unused() && !self.core.unused.swap(true, Ordering::Relaxed) {
+            self.pool.renew_stamp();
+        }
+        self.begin_to_look();
+    }
+
+    /// Does what changed since this thread's last operation: trim intervals that passed, a ceiling that fell. Returns the
+    /// bytes freed.
+    pub(super) fn follow_policy(self) -> usize {
+        let Some(local) = self.local else { return 0 };
+        let policy = self.pool.policy.load();
+        let seen = local.policy_seen.get();
+        if seen == policy.word() {
+            return 0;
+        }
+        local.policy_seen.set(policy.word());
+        if seen == 0 {
+            return 0;
+        }
+        let intervals = policy.epoch() - Policy::from_word(seen).epoch();
+        let mut freed_bytes = 0;
+        for class in 0..SMALL_CLASSES {
+            let over_ceiling = class > policy.max_class();
+            let unused = match intervals {
+                _ if over_ceiling => local.len(class),
+                0 => continue,
+                1 => local.low(class),
+                // A whole interval has passed since this thread's last operation.
+                _ => local.len(class),
+            };
+            freed_bytes += self.free_from_cache(local, class, unused);
+            self.core.release_unused_lease(local, class);
+            local.begin_interval(class);
+        }
+        // Put there after the calibration had looked, by this thread, which had not seen it yet. Model:
+        // loom_tests::ceiling::nothing_is_cached_above_a_ceiling_that_its_thread_has_seen.
+        for class in policy.max_class() + 1..CLASSES {
+            freed_bytes += self.free_place(local.row(), class);
+        }
+        freed_bytes
+    }
+
+    pub(super) fn purge_above_ceiling(self) {
+        for class in self.pool.policy.load().max_class() + 1..CLASSES {
+            self.purge_class(class);
+        }
+    }
+
+    /// Frees every idle buffer of a class in the shared part.
+    pub(super) fn purge_class(self, class: usize) -> usize {
+        let mut freed_bytes = self.free_from_depot(class, self.core.depot.stock(class).len());
+        freed_bytes += (0..ROWS).map(|row| self.free_place(row, class)).sum::<usize>();
+        self.give_up_charges(class);
+        freed_bytes
+    }
+
+    /// Frees the buffer of a place, if there is one.
+    pub(super) fn free_place(self, row: usize, class: usize) -> usize {
+        let Some(vec) = self.core.table.take(row, class, Charge::Leaves) else { return 0 };
+        drop(vec);
+        self.core.budget.release(size_of_class(class));
+        self.add(|books| &books.trimmed, 1);
+        size_of_class(class)
+    }
+
+    /// Frees up to `count` buffers of the depot.
+    pub(super) fn free_from_depot(self, class: usize, count: usize) -> usize {
+        let stock = self.core.depot.stock(class);
+        let mut freed = 0;
+        while freed < count {
+            let Some(mut batch) = stock.pop() else { break };
+            let surplus = batch.len().min(count - freed);
+            for _ in 0..surplus {
+                drop(batch.pop());
+            }
+            freed += surplus;
+            self.core.budget.release(surplus * size_of_class(class));
+            if batch.len() > 0 {
+                stock.push(batch);
+            }
+        }
+        self.add(|books| &books.trimmed, freed as u64);
+        freed * size_of_class(class)
+    }
+
+    /// Frees the coldest `count` buffers of a stack; their slots stay leased.
+    pub(super) fn free_from_cache(self, local: Local<'_>, class: usize, count: usize) -> usize {
+        let mut left = count;
+        while left > 0 {
+            let batch = local.take_cold(class, left);
+            left -= batch.len();
+            self.add(|books| &books.trimmed, batch.len() as u64);
+        }
+        count * size_of_class(class)
+    }
+}
+
+impl Core {
+    /// Gives what a thread's cache holds to the depot, and its leases back.
+    pub(super) fn empty_cache(&self, local: Local<'_>) {
+        for class in 0..SMALL_CLASSES {
+            while local.len(class) > 0 {
+                let batch = local.take_cold(class, BATCH_SLOTS);
+                // The bytes leave the lease but stay charged, for the batch.
+                self.shrink_lease(local, class, local.leased(class) - batch.len());
+                self.depot.stock(class).push(batch);
+            }
+            self.release_unused_lease(local, class);
+        }
+        self.unused.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Tenant for Core {
+    fn hand_back(&self, local: Local<'_>) {
+        self.empty_cache(local);
+        self.calibrator.merge(&local.books);
+        local.pace.reset();
+        local.set_left(0);
+    }
+}
