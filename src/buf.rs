@@ -19,8 +19,8 @@ use bytes::Bytes;
 
 use crate::Pool;
 use crate::class::MAX_CLASS_SIZE;
-use crate::learn::usage::Mark;
-use crate::storage::Bare;
+use crate::learn::usage::Peak;
+use crate::storage::RawBuf;
 
 /// A byte buffer on loan from a [`Pool`]; its end returns the buffer.
 ///
@@ -123,7 +123,7 @@ use crate::storage::Bare;
 pub struct PooledBuf<P: AsRef<Pool> = &'static Pool> {
     /// Taken by whatever ends the guard. Not dropped by itself, which would cost a look at its capacity every time.
     vec: ManuallyDrop<Vec<u8>>,
-    mark: Mark,
+    peak: Peak,
     #[cfg(feature = "leak-trace")]
     trace: crate::leak_trace::Ticket,
     pool: P,
@@ -132,11 +132,11 @@ pub struct PooledBuf<P: AsRef<Pool> = &'static Pool> {
 impl<P: AsRef<Pool>> PooledBuf<P> {
     #[inline]
     #[cfg_attr(feature = "leak-trace", track_caller)]
-    pub(crate) fn new(vec: Vec<u8>, mark: Mark, pool: P) -> PooledBuf<P> {
+    pub(crate) fn new(vec: Vec<u8>, peak: Peak, pool: P) -> PooledBuf<P> {
         debug_assert!(vec.is_empty());
         PooledBuf {
             vec: ManuallyDrop::new(vec),
-            mark,
+            peak,
             #[cfg(feature = "leak-trace")]
             trace: pool.as_ref().begin_trace(),
             pool,
@@ -209,7 +209,7 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
     /// ```
     #[inline]
     pub fn clear(&mut self) {
-        self.mark.raise(self.vec.len());
+        self.peak.raise(self.vec.len());
         self.vec.clear();
     }
 
@@ -225,7 +225,7 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
     /// ```
     #[inline]
     pub fn truncate(&mut self, len: usize) {
-        self.mark.raise(self.vec.len());
+        self.peak.raise(self.vec.len());
         self.vec.truncate(len);
     }
 
@@ -339,7 +339,7 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
     #[inline]
     pub fn reserve(&mut self, additional: usize) {
         self.make_room(additional);
-        self.mark.reserve(self.vec.len() + additional);
+        self.peak.reserve(self.vec.len() + additional);
     }
 
     /// `reserve`, of which the pool learns nothing.
@@ -362,7 +362,7 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
     ///
     /// # Errors
     ///
-    /// When the length would overflow `isize::MAX` or the allocator has no memory; the buffer and the pool's books are
+    /// When the length would overflow `isize::MAX` or the allocator has no memory; the buffer and the pool's counters are
     /// then as before.
     ///
     /// # Examples
@@ -377,7 +377,7 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
         if additional > self.vec.capacity() - self.vec.len() {
             self.pool.as_ref().try_grow(&mut self.vec, additional)?;
         }
-        self.mark.reserve(self.vec.len() + additional);
+        self.peak.reserve(self.vec.len() + additional);
         Ok(())
     }
 
@@ -391,7 +391,7 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
     /// assert_eq!(buf, *b"xxx");
     /// ```
     pub fn resize(&mut self, len: usize, value: u8) {
-        self.mark.raise(self.vec.len());
+        self.peak.raise(self.vec.len());
         self.make_room(len.saturating_sub(self.vec.len()));
         self.vec.resize(len, value);
     }
@@ -497,7 +497,7 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
     /// ```
     #[inline]
     pub fn as_vec_mut(&mut self) -> &mut Vec<u8> {
-        self.mark.raise(self.vec.len());
+        self.peak.raise(self.vec.len());
         &mut self.vec
     }
 
@@ -515,8 +515,8 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
     /// ```
     #[must_use = "consider `discard` to free the buffer"]
     pub fn into_vec(mut self) -> Vec<u8> {
-        self.pool.as_ref().detach(self.mark, self.vec.len());
-        self.mark = Mark::ENDED;
+        self.pool.as_ref().detach(self.peak, self.vec.len());
+        self.peak = Peak::ENDED;
         mem::take(&mut *self.vec)
     }
 
@@ -554,8 +554,8 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
     /// ```
     pub fn discard(mut self) {
         let vec = mem::take(&mut *self.vec);
-        self.pool.as_ref().discard(vec, self.mark);
-        self.mark = Mark::ENDED;
+        self.pool.as_ref().discard(vec, self.peak);
+        self.peak = Peak::ENDED;
     }
 }
 
@@ -566,7 +566,7 @@ impl<P: AsRef<Pool>> Drop for PooledBuf<P> {
         self.pool.as_ref().end_trace(self.trace);
         let vec = mem::take(&mut *self.vec);
         let len = vec.len();
-        self.pool.as_ref().finish(len, Bare::of(vec), self.mark);
+        self.pool.as_ref().finish(len, RawBuf::of(vec), self.peak);
     }
 }
 

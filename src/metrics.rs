@@ -1,9 +1,9 @@
-//! Feature `metrics`: a pool's books through the [`metrics`](https://docs.rs/metrics) facade.
+//! Feature `metrics`: a pool's counters through the [`metrics`](https://docs.rs/metrics) facade.
 //!
 //! A pool counts for itself, so nothing is published on the hot path: [`publish`] reads [`Pool::stats`] and sets every
 //! figure, as often as you call it. Once before each scrape, or every few seconds, is enough.
 //!
-//! Every figure has the label `pool`. All of them come from one reading of the books.
+//! Every figure has the label `pool`. All of them come from one reading of the counters.
 //!
 //! | name | kind | |
 //! |---|---|---|

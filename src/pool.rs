@@ -24,7 +24,7 @@
 //!
 //! And on 2026-11-21, on a newer 2-core VM, old and new in turn, minima (`malloc` + `free`: 11 ns to 1 KiB, 21 above; one
 //! locked instruction alone: 7.4 ns). What goes to and comes from functions that are not inlined is two words in registers
-//! (`storage::Bare`), not a guard in memory; the default class of every size stands in the stamp; no place for a large buffer
+//! (`storage::RawBuf`), not a guard in memory; the default class of every size stands in the stamp; no place for a large buffer
 //! is leased above the ceiling, so that `drop` need not compare with it:
 //!
 //! | | before | after |
@@ -76,7 +76,7 @@ use crate::buf::PooledBuf;
 use crate::builder::{Builder, Config};
 #[cfg(feature = "leak-trace")]
 use crate::leak_trace;
-use crate::learn::usage::Mark;
+use crate::learn::usage::Peak;
 use crate::stats::Stats;
 use crate::sync::const_unless_loom;
 
@@ -126,7 +126,7 @@ impl Pool {
     #[inline]
     #[cfg_attr(feature = "leak-trace", track_caller)]
     pub fn get(&self) -> PooledBuf<&Pool> {
-        PooledBuf::new(self.take_default(), Mark::PLAIN, self)
+        PooledBuf::new(self.take_default(), Peak::PLAIN, self)
     }
 
     /// An empty buffer with room for at least `capacity` bytes; 0 means the smallest size class.
@@ -151,7 +151,7 @@ impl Pool {
     #[inline]
     #[cfg_attr(feature = "leak-trace", track_caller)]
     pub fn get_with_capacity(&self, capacity: usize) -> PooledBuf<&Pool> {
-        PooledBuf::new(self.take(capacity), Mark::asked(capacity), self)
+        PooledBuf::new(self.take(capacity), Peak::asked(capacity), self)
     }
 
     /// An empty buffer with room for at least `capacity` bytes, or an error.
@@ -174,7 +174,7 @@ impl Pool {
     #[cfg_attr(feature = "leak-trace", track_caller)]
     pub fn try_get_with_capacity(&self, capacity: usize) -> Result<PooledBuf<&Pool>, TryReserveError> {
         let vec = self.try_take(capacity)?;
-        Ok(PooledBuf::new(vec, Mark::asked(capacity), self))
+        Ok(PooledBuf::new(vec, Peak::asked(capacity), self))
     }
 
     /// [`get`](Pool::get), with a guard that keeps the pool alive instead of borrowing it.
@@ -196,7 +196,7 @@ impl Pool {
     #[inline]
     #[cfg_attr(feature = "leak-trace", track_caller)]
     pub fn get_owned(self: &Arc<Pool>) -> PooledBuf<Arc<Pool>> {
-        PooledBuf::new(self.take_default(), Mark::PLAIN, Arc::clone(self))
+        PooledBuf::new(self.take_default(), Peak::PLAIN, Arc::clone(self))
     }
 
     /// [`get_with_capacity`](Pool::get_with_capacity), with a guard that keeps the pool alive instead of borrowing it.
@@ -217,7 +217,7 @@ impl Pool {
     #[inline]
     #[cfg_attr(feature = "leak-trace", track_caller)]
     pub fn get_owned_with_capacity(self: &Arc<Pool>, capacity: usize) -> PooledBuf<Arc<Pool>> {
-        PooledBuf::new(self.take(capacity), Mark::asked(capacity), Arc::clone(self))
+        PooledBuf::new(self.take(capacity), Peak::asked(capacity), Arc::clone(self))
     }
 
     /// [`try_get_with_capacity`](Pool::try_get_with_capacity), with a guard that keeps the pool alive instead of borrowing it.
@@ -242,7 +242,7 @@ impl Pool {
         capacity: usize,
     ) -> Result<PooledBuf<Arc<Pool>>, TryReserveError> {
         let vec = self.try_take(capacity)?;
-        Ok(PooledBuf::new(vec, Mark::asked(capacity), Arc::clone(self)))
+        Ok(PooledBuf::new(vec, Peak::asked(capacity), Arc::clone(self)))
     }
 
     /// Donates a `Vec`: counted by its length, kept if it fits.
@@ -290,7 +290,7 @@ impl Pool {
     /// ```
     #[must_use]
     pub fn default_size(&self) -> usize {
-        self.policy.load().sizes().default_size()
+        self.epoch.load().sizes().default_size()
     }
 
     /// The ceiling in bytes, always a size class: larger buffers are freed when they come back. Set by
@@ -303,7 +303,7 @@ impl Pool {
     /// ```
     #[must_use]
     pub fn max_size(&self) -> usize {
-        self.policy.load().sizes().max_size()
+        self.epoch.load().sizes().max_size()
     }
 
     /// Recalibrates now, from what has been counted since the last calibration; if nothing was, nothing changes.
@@ -401,7 +401,7 @@ impl Pool {
     /// ```
     #[must_use]
     pub fn stats(&self) -> Stats {
-        stats(self.per_thread.get_shared(), self.policy.load())
+        stats(self.per_thread.get_shared(), self.epoch.load())
     }
 
     /// Where the guards come from that have not ended: feature `leak-trace`.

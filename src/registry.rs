@@ -152,7 +152,7 @@ impl Registry {
         lock(&self.state).pools.iter().map(|(name, pool)| (name.clone(), Arc::clone(pool))).collect()
     }
 
-    /// The books of one pool; [`Pool::stats`].
+    /// The counters of one pool; [`Pool::stats`].
     ///
     /// # Errors
     ///
@@ -161,7 +161,7 @@ impl Registry {
         Ok(self.get(name)?.stats())
     }
 
-    /// The books of each pool, in the order of the names.
+    /// The counters of each pool, in the order of the names.
     ///
     /// While threads operate, the pools are read one after the other, and bytes that one released while another took
     /// them would be counted twice; what exceeds the common budget is therefore left out of `retained`, as
@@ -169,13 +169,13 @@ impl Registry {
     #[must_use]
     pub fn all_stats(&self) -> Vec<(String, Stats)> {
         let mut bytes_left = self.budget_bytes.unwrap_or(usize::MAX);
-        let books = |(name, pool): (String, Arc<Pool>)| {
+        let counters = |(name, pool): (String, Arc<Pool>)| {
             let mut stats = pool.stats();
             bound_stats(&mut stats, bytes_left);
             bytes_left -= stats.retained_bytes;
             (name, stats)
         };
-        self.pools().into_iter().map(books).collect()
+        self.pools().into_iter().map(counters).collect()
     }
 
     /// One trim interval passes in every pool; returns the bytes that this call freed. See [`Pool::trim`].

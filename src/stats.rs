@@ -1,4 +1,4 @@
-//! The books: what a pool did and holds, as numbers and as a table.
+//! The counters: what a pool did and holds, as numbers and as a table.
 
 use std::fmt;
 

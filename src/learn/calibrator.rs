@@ -11,7 +11,7 @@
 //! sizes collapse: valyala/bytebufferpool issue 15.)
 
 use crate::class::CLASSES;
-use crate::learn::counters::Books;
+use crate::learn::counters::Counters;
 use crate::learn::sizing::Window;
 use crate::sync::{AtomicU64, Mutex, Ordering, lock};
 
@@ -43,11 +43,11 @@ impl Calibrator {
         }
     }
 
-    /// Merges a thread's calls; whether a class is now past the threshold. `books` are the caller's own.
-    pub(crate) fn merge(&self, books: &Books) -> bool {
+    /// Merges a thread's calls; whether a class is now past the threshold. `counters` are the caller's own.
+    pub(crate) fn merge(&self, counters: &Counters) -> bool {
         let mut is_past = false;
         for class in 0..CLASSES {
-            let calls = books.merge(class);
+            let calls = counters.merge(class);
             if calls > 0 {
                 is_past |= self.add(class, calls) > self.threshold;
             }
@@ -62,7 +62,7 @@ impl Calibrator {
         self.threshold.saturating_sub(most).saturating_add(1).min(self.merge_batch)
     }
 
-    /// Adds calls that no thread's own books hold back; the calls so far.
+    /// Adds calls that no thread's own counters hold back; the calls so far.
     pub(crate) fn add(&self, class: usize, calls: u64) -> u64 {
         // Release and Acquire, with each other and with the stores below: whoever brings the count past the threshold
         // then sees, when it looks at the counters, every call that is in the count. Relaxed, it may find too few, take
@@ -77,15 +77,15 @@ impl Calibrator {
     /// Model: loom_tests::calibration::two_threads_past_the_threshold_take_one_window.
     pub(crate) fn take_window<'a, R>(
         &self,
-        books: impl Iterator<Item = &'a Books> + Clone,
+        counters: impl Iterator<Item = &'a Counters> + Clone,
         anyway: bool,
         then: impl FnOnce(&Window) -> R,
     ) -> Option<R> {
         let _taking = lock(&self.taking);
         if !anyway {
-            let past = |class| window_calls(books.clone(), class) > self.threshold;
+            let past = |class| window_calls(counters.clone(), class) > self.threshold;
             if !(0..CLASSES).any(past) {
-                self.correct(books);
+                self.correct(counters);
                 return None;
             }
         }
@@ -96,7 +96,7 @@ impl Calibrator {
             // calls_beside_a_window_wait_for_the_next, three_threads_miss_no_window. That it releases is for symmetry alone.
             merged.swap(0, Ordering::AcqRel);
         }
-        let window = window(books, Books::take);
+        let window = window(counters, Counters::take);
         if window == Window::default() {
             return None;
         }
@@ -117,12 +117,12 @@ impl Calibrator {
     /// Has `then` look at the window that runs, if more than `share` of its calls were above the max size. It stays as it is.
     pub(crate) fn look_early<'a, R>(
         &self,
-        books: impl Iterator<Item = &'a Books> + Clone,
+        counters: impl Iterator<Item = &'a Counters> + Clone,
         share: f64,
         then: impl FnOnce(&Window) -> R,
     ) -> Option<R> {
         let _taking = lock(&self.taking);
-        let window = window(books, Books::running);
+        let window = window(counters, Counters::running);
         let above = self.above.load(Ordering::Relaxed);
         if above as f64 > share * window.total() as f64 { Some(then(&window)) } else { None }
     }
@@ -133,14 +133,14 @@ impl Calibrator {
 
     /// What was merged of a class is more than what is there: calls that the last calibration had taken already. The other
     /// classes are corrected with it, while their threads count on.
-    fn correct<'a>(&self, books: impl Iterator<Item = &'a Books> + Clone) {
+    fn correct<'a>(&self, counters: impl Iterator<Item = &'a Counters> + Clone) {
         for (class, merged) in self.merged.iter().enumerate() {
             // First to zero, then what is there: calls merged in between are counted twice, never missed. Acquire, so that
             // what the swap takes away is read below. Model: loom_tests::calibration::a_correction_misses_no_call. That
             // both also release, and the second acquires, is for symmetry alone: no model needs it, as a
             // read-modify-write passes on what others released.
             merged.swap(0, Ordering::AcqRel);
-            merged.fetch_add(window_calls(books.clone(), class), Ordering::AcqRel);
+            merged.fetch_add(window_calls(counters.clone(), class), Ordering::AcqRel);
         }
     }
 }
@@ -148,18 +148,18 @@ impl Calibrator {
 /// An early look comes at each so many uses above the max size, but the first; so that a handful changes nothing.
 const EARLY_LOOK_CALLS: u64 = 64;
 
-fn window<'a>(books: impl Iterator<Item = &'a Books>, calls: impl Fn(&Books, usize, bool) -> u64) -> Window {
+fn window<'a>(counters: impl Iterator<Item = &'a Counters>, calls: impl Fn(&Counters, usize, bool) -> u64) -> Window {
     let mut window = Window::default();
-    for books in books {
+    for counters in counters {
         for class in 0..CLASSES {
-            window.plain[class] += calls(books, class, false);
-            window.asked[class] += calls(books, class, true);
+            window.plain[class] += calls(counters, class, false);
+            window.asked[class] += calls(counters, class, true);
         }
     }
     window
 }
 
 /// Calls of the class in the window that runs.
-pub(crate) fn window_calls<'a>(books: impl Iterator<Item = &'a Books>, class: usize) -> u64 {
-    books.map(|books| books.window(class)).sum()
+pub(crate) fn window_calls<'a>(counters: impl Iterator<Item = &'a Counters>, class: usize) -> u64 {
+    counters.map(|counters| counters.window(class)).sum()
 }

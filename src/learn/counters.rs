@@ -43,7 +43,7 @@ impl Counter {
 /// One thread's figures of one pool.
 #[derive(Debug)]
 #[cfg_attr(pool_loom, derive(Default))]
-pub(crate) struct Books {
+pub(crate) struct Counters {
     pub(crate) hits: Counter,
     pub(crate) misses: Counter,
     pub(crate) detached: Counter,
@@ -55,7 +55,7 @@ pub(crate) struct Books {
     /// Finished uses by class: see `row_of`.
     uses: [Counter; ROWS],
     /// Finished uses that neither asked for nor held anything: no call, but an end.
-    silent: Counter,
+    empty_uses: Counter,
     /// How many of a class's calls were merged.
     merged: [Counter; CLASSES],
     /// How far the calibrator has read `uses`; written under its lock.
@@ -76,7 +76,7 @@ impl Reason {
     pub(crate) const COUNT: usize = Reason::DepotFull as usize + 1;
 }
 
-impl Books {
+impl Counters {
     /// Counts a finished use of 1 to `MAX_CLASS_SIZE` bytes as the only writer.
     #[inline]
     pub(crate) fn count(&self, size: usize, asked: bool) {
@@ -85,21 +85,21 @@ impl Books {
 
     /// Counts a finished use that neither asked for nor held anything, as the only writer.
     #[inline]
-    pub(crate) fn count_silent(&self) {
-        self.silent.add(1);
+    pub(crate) fn count_empty(&self) {
+        self.empty_uses.add(1);
     }
 
     /// Counts a finished use as one of many writers.
     pub(crate) fn count_shared(&self, usage: Use) {
         match usage.counted_class() {
             Some(class) => self.uses[row_of(class, usage.asked)].add_shared(1),
-            None => self.silent.add_shared(1),
+            None => self.empty_uses.add_shared(1),
         }
     }
 
     /// All ends of guards and donations.
     pub(crate) fn ends(&self) -> u64 {
-        self.silent.get() + self.uses.iter().map(Counter::get).sum::<u64>()
+        self.empty_uses.get() + self.uses.iter().map(Counter::get).sum::<u64>()
     }
 
     /// Calls of a class since they were last merged or taken, by the counters' owner; they are merged with this.

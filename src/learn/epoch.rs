@@ -10,28 +10,28 @@ use crate::learn::sizing::Sizes;
 use crate::sync::{AtomicU64, Ordering, const_unless_loom};
 
 #[derive(Debug)]
-pub(crate) struct PolicyCell(AtomicU64);
+pub(crate) struct AtomicEpoch(AtomicU64);
 
 /// The word: default class, max class and jump class in a byte each, the epoch in the 40 bits above.
 ///
 /// Epochs begin at 1, so that no word is 0. At one trim a second they wrap after 34 000 years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Policy(u64);
+pub(crate) struct Epoch(u64);
 
 const MAX_SHIFT: u32 = 8;
 const JUMP_SHIFT: u32 = 16;
-const EPOCH_SHIFT: u32 = 24;
+const INTERVAL_SHIFT: u32 = 24;
 const CLASS_MASK: u64 = 0xff;
 
 const _: () = assert!((CLASSES as u64) <= CLASS_MASK);
 
-impl Policy {
-    pub(crate) const fn new(sizes: Sizes) -> Policy {
-        Policy(1 << EPOCH_SHIFT).with_sizes(sizes, 0)
+impl Epoch {
+    pub(crate) const fn new(sizes: Sizes) -> Epoch {
+        Epoch(1 << INTERVAL_SHIFT).with_sizes(sizes, 0)
     }
 
-    pub(crate) const fn from_word(word: u64) -> Policy {
-        Policy(word)
+    pub(crate) const fn from_word(word: u64) -> Epoch {
+        Epoch(word)
     }
 
     #[inline]
@@ -60,41 +60,41 @@ impl Policy {
     }
 
     /// The number of the trim interval.
-    pub(crate) fn epoch(self) -> u64 {
-        self.0 >> EPOCH_SHIFT
+    pub(crate) fn interval(self) -> u64 {
+        self.0 >> INTERVAL_SHIFT
     }
 
-    const fn with_sizes(self, sizes: Sizes, jump_class: usize) -> Policy {
-        let epoch = self.0 >> EPOCH_SHIFT << EPOCH_SHIFT;
+    const fn with_sizes(self, sizes: Sizes, jump_class: usize) -> Epoch {
+        let epoch = self.0 >> INTERVAL_SHIFT << INTERVAL_SHIFT;
         let classes =
             sizes.default_class as u64 | ((sizes.max_class as u64) << MAX_SHIFT) | ((jump_class as u64) << JUMP_SHIFT);
-        Policy(epoch | classes)
+        Epoch(epoch | classes)
     }
 }
 
-impl PolicyCell {
+impl AtomicEpoch {
     const_unless_loom! {
-        pub(crate) const fn new(sizes: Sizes) -> PolicyCell {
-            PolicyCell(AtomicU64::new(Policy::new(sizes).0))
+        pub(crate) const fn new(sizes: Sizes) -> AtomicEpoch {
+            AtomicEpoch(AtomicU64::new(Epoch::new(sizes).0))
         }
     }
 
     /// Relaxed, as are the writes: the word carries everything it stands for in itself; that a thread looks at it in time
     /// is the stamp's part. Model: loom_tests::stamp::a_thread_that_sees_the_stamp_sees_the_policy.
     #[inline]
-    pub(crate) fn load(&self) -> Policy {
-        Policy(self.0.load(Ordering::Relaxed))
+    pub(crate) fn load(&self) -> Epoch {
+        Epoch(self.0.load(Ordering::Relaxed))
     }
 
     pub(crate) fn set_sizes(&self, sizes: Sizes, jump_class: usize) {
-        let update = |word| Some(Policy(word).with_sizes(sizes, jump_class).0);
+        let update = |word| Some(Epoch(word).with_sizes(sizes, jump_class).0);
         // The closure never declines.
         let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, update);
     }
 
     /// A trim interval passes.
-    pub(crate) fn next_epoch(&self) {
-        self.0.fetch_add(1 << EPOCH_SHIFT, Ordering::Relaxed);
+    pub(crate) fn next_interval(&self) {
+        self.0.fetch_add(1 << INTERVAL_SHIFT, Ordering::Relaxed);
     }
 }
 
@@ -104,13 +104,13 @@ mod tests {
 
     #[test]
     fn sizes_jump_and_epoch_do_not_touch_each_other() {
-        let cell = PolicyCell::new(Sizes { default_class: 3, max_class: 19 });
-        cell.next_epoch();
+        let cell = AtomicEpoch::new(Sizes { default_class: 3, max_class: 19 });
+        cell.next_interval();
         cell.set_sizes(Sizes { default_class: 19, max_class: 7 }, 5);
-        cell.next_epoch();
-        let policy = cell.load();
-        assert_eq!(policy.sizes(), Sizes { default_class: 19, max_class: 7 });
-        assert_eq!((policy.jump_class(), policy.epoch()), (5, 3));
-        assert_eq!(Policy::from_word(policy.word()), policy);
+        cell.next_interval();
+        let epoch = cell.load();
+        assert_eq!(epoch.sizes(), Sizes { default_class: 19, max_class: 7 });
+        assert_eq!((epoch.jump_class(), epoch.interval()), (5, 3));
+        assert_eq!(Epoch::from_word(epoch.word()), epoch);
     }
 }

@@ -7,51 +7,51 @@ use crate::class::{MAX_CLASS_SIZE, class_of};
 /// The low bits say whether a capacity was asked for, and whether the peak was reserved and not reached; above them stands
 /// the peak length so far (of a use that asked, at least what it asked for).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Mark(usize);
+pub(crate) struct Peak(usize);
 
 const ASKED: usize = 1;
 const RESERVED: usize = 2;
 const FLAGS: usize = ASKED | RESERVED;
 const PEAK_SHIFT: u32 = 2;
 
-impl Mark {
+impl Peak {
     /// A use that began without a size.
-    pub(crate) const PLAIN: Mark = Mark(0);
+    pub(crate) const PLAIN: Peak = Peak(0);
 
     /// The use was counted and its buffer is gone. No use reaches it: a buffer of so many bytes cannot exist, as the address
     /// space also holds this program.
-    pub(crate) const ENDED: Mark = Mark(usize::MAX);
+    pub(crate) const ENDED: Peak = Peak(usize::MAX);
 
     /// A use that asked for `capacity` bytes, and has got them.
     #[inline]
-    pub(crate) const fn asked(capacity: usize) -> Mark {
-        Mark(Mark::peak_bits(capacity) | ASKED)
+    pub(crate) const fn asked(capacity: usize) -> Peak {
+        Peak(Peak::peak_bits(capacity) | ASKED)
     }
 
     /// The contents were `len` bytes long at some time.
     #[inline]
     pub(crate) fn raise(&mut self, len: usize) {
-        if len >= self.peak() {
-            self.0 = Mark::peak_bits(len) | (self.0 & ASKED);
+        if len >= self.len() {
+            self.0 = Peak::peak_bits(len) | (self.0 & ASKED);
         }
     }
 
     /// There was to be room for `len` bytes in all.
     #[inline]
     pub(crate) fn reserve(&mut self, len: usize) {
-        if len > self.peak() {
-            self.0 = Mark::peak_bits(len) | (self.0 & ASKED) | RESERVED;
+        if len > self.len() {
+            self.0 = Peak::peak_bits(len) | (self.0 & ASKED) | RESERVED;
         }
     }
 
     /// The finished use, with `len` bytes at its end.
     #[inline]
     pub(crate) fn finish(self, len: usize) -> Use {
-        Use { peak: self.peak().max(len), asked: self.0 & ASKED != 0, is_peak_written: self.0 & FLAGS == 0 }
+        Use { peak: self.len().max(len), asked: self.0 & ASKED != 0, is_peak_written: self.0 & FLAGS == 0 }
     }
 
     #[inline]
-    const fn peak(self) -> usize {
+    const fn len(self) -> usize {
         self.0 >> PEAK_SHIFT
     }
 
@@ -76,7 +76,7 @@ pub(crate) struct Use {
 impl Use {
     /// A donated buffer.
     pub(crate) fn donated(len: usize) -> Use {
-        Mark::PLAIN.finish(len)
+        Peak::PLAIN.finish(len)
     }
 
     #[cfg(all(test, not(pool_loom)))]
@@ -114,40 +114,40 @@ mod tests {
 
     #[test]
     fn the_peak_counts_not_the_end() {
-        let mut mark = Mark::PLAIN;
-        mark.raise(900);
-        mark.raise(10);
-        assert_eq!(mark.finish(5), Use { peak: 900, asked: false, is_peak_written: true });
-        assert_eq!(mark.finish(901), Use { peak: 901, asked: false, is_peak_written: true });
+        let mut peak = Peak::PLAIN;
+        peak.raise(900);
+        peak.raise(10);
+        assert_eq!(peak.finish(5), Use { peak: 900, asked: false, is_peak_written: true });
+        assert_eq!(peak.finish(901), Use { peak: 901, asked: false, is_peak_written: true });
     }
 
     #[test]
     fn an_asked_size_counts_at_least_as_asked_and_stays_marked() {
-        let mut mark = Mark::asked(4096);
-        assert_eq!(mark.finish(0), Use::of(4096, true));
-        mark.raise(5000);
-        assert_eq!(mark.finish(3), Use::of(5000, true));
+        let mut peak = Peak::asked(4096);
+        assert_eq!(peak.finish(0), Use::of(4096, true));
+        peak.raise(5000);
+        assert_eq!(peak.finish(3), Use::of(5000, true));
     }
 
     #[test]
     fn what_was_reserved_counts_as_held_but_not_as_written() {
-        let mut mark = Mark::PLAIN;
-        mark.raise(100);
-        mark.reserve(50);
-        assert_eq!(mark.finish(3).written(3), 100);
-        mark.reserve(4000);
-        mark.raise(200);
-        let usage = mark.finish(3);
+        let mut peak = Peak::PLAIN;
+        peak.raise(100);
+        peak.reserve(50);
+        assert_eq!(peak.finish(3).written(3), 100);
+        peak.reserve(4000);
+        peak.raise(200);
+        let usage = peak.finish(3);
         assert_eq!((usage.peak, usage.asked, usage.written(3)), (4000, false, 3));
-        mark.raise(4001);
-        assert_eq!((mark.finish(3).peak, mark.finish(3).written(3)), (4001, 4001));
+        peak.raise(4001);
+        assert_eq!((peak.finish(3).peak, peak.finish(3).written(3)), (4001, 4001));
     }
 
     #[test]
     fn nothing_asked_and_nothing_held_is_not_counted() {
-        assert_eq!(Mark::PLAIN.finish(0).counted_class(), None);
-        assert_eq!(Mark::asked(0).finish(0).counted_class(), None);
-        assert_eq!(Mark::asked(0).finish(1).counted_class(), Some(0));
-        assert_eq!(Mark::PLAIN.finish(MAX_CLASS_SIZE + 1).counted_class(), Some(19));
+        assert_eq!(Peak::PLAIN.finish(0).counted_class(), None);
+        assert_eq!(Peak::asked(0).finish(0).counted_class(), None);
+        assert_eq!(Peak::asked(0).finish(1).counted_class(), Some(0));
+        assert_eq!(Peak::PLAIN.finish(MAX_CLASS_SIZE + 1).counted_class(), Some(19));
     }
 }

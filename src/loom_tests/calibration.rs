@@ -7,7 +7,7 @@ use loom::sync::Arc;
 use super::support::{builder, check, spawn};
 use crate::class::size_of_class;
 use crate::learn::calibrator::Calibrator;
-use crate::learn::counters::Books;
+use crate::learn::counters::Counters;
 use crate::storage::Zeroed;
 
 const THRESHOLD: u64 = 2;
@@ -15,7 +15,7 @@ const CLASS: usize = 0;
 
 struct Parts {
     calibrator: Calibrator,
-    books: [Box<Books>; 3],
+    counters: [Box<Counters>; 3],
     /// Calls of each window that was taken, in order.
     windows: StdMutex<Vec<u64>>,
 }
@@ -24,20 +24,20 @@ impl Parts {
     fn new() -> Parts {
         let calibrator = Calibrator::new(THRESHOLD);
         assert_eq!(calibrator.merge_in(), 1);
-        Parts { calibrator, books: std::array::from_fn(|_| Books::boxed()), windows: StdMutex::default() }
+        Parts { calibrator, counters: std::array::from_fn(|_| Counters::boxed()), windows: StdMutex::default() }
     }
 
-    /// One use ends on the thread that owns `books[own]`.
+    /// One use ends on the thread that owns `counters[own]`.
     fn count(&self, own: usize) {
         self.count_in(CLASS, own);
     }
 
     fn count_in(&self, class: usize, own: usize) {
-        let books = &self.books[own];
-        books.count(size_of_class(class), false);
+        let counters = &self.counters[own];
+        counters.count(size_of_class(class), false);
         // With this threshold each call is to be merged at once.
-        if self.calibrator.merge(books) {
-            self.calibrator.take_window(self.books.iter().map(|books| &**books), false, |window| {
+        if self.calibrator.merge(counters) {
+            self.calibrator.take_window(self.counters.iter().map(|counters| &**counters), false, |window| {
                 self.windows.lock().unwrap().push(window.calls(class));
             });
         }
@@ -57,7 +57,7 @@ fn windows_of<const THREADS: usize>(preemptions: Option<usize>, calls: u64) {
             thread.join().unwrap();
         }
         let windows = parts.windows.lock().unwrap();
-        let left: u64 = parts.books.iter().map(|books| books.window(CLASS)).sum();
+        let left: u64 = parts.counters.iter().map(|counters| counters.window(CLASS)).sum();
         assert!(windows.iter().all(|&calls| calls > THRESHOLD), "windows of {windows:?} calls");
         assert!(left <= THRESHOLD, "windows of {windows:?} calls, {left} left and nobody looks");
         assert_eq!(windows.iter().sum::<u64>() + left, THREADS as u64 * calls, "each call is used once");

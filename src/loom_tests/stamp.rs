@@ -3,7 +3,7 @@
 use loom::sync::Arc;
 
 use super::support::{builder, check, spawn};
-use crate::learn::epoch::Policy;
+use crate::learn::epoch::Epoch;
 
 /// One thread lets a trim interval pass; another operates at the same time. If it then works under the new stamp, and
 /// so looks at nothing more, it has acted on the new interval.
@@ -26,7 +26,7 @@ fn a_thread_that_sees_the_stamp_sees_the_policy() {
                 pool.op();
                 let stamp = pool.per_thread.stamp();
                 let local = pool.per_thread.local(stamp);
-                (stamp != old, local.map(|local| Policy::from_word(local.policy_seen.get()).epoch()))
+                (stamp != old, local.map(|local| Epoch::from_word(local.epoch_seen.get()).interval()))
             })
         };
         trimmer.join().unwrap();

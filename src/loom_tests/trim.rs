@@ -113,7 +113,7 @@ fn a_trim_beside_a_calibration_loses_neither() {
         };
         trimmer.join().unwrap();
         calibrator.join().unwrap();
-        let policy = pool.policy.load();
-        assert_eq!((policy.epoch(), pool.max_size()), (2, 128));
+        let epoch = pool.epoch.load();
+        assert_eq!((epoch.interval(), pool.max_size()), (2, 128));
     });
 }

@@ -4,41 +4,41 @@
 use super::shared::{Op, Pool};
 use crate::class::{CLASSES, class_below, class_of_capacity, size_of_class};
 use crate::learn::counters::Reason;
-use crate::learn::usage::{Mark, Use};
+use crate::learn::usage::{Peak, Use};
 use crate::scrub::scrub;
-use crate::storage::{BATCH_SLOTS, Bare, Batch, Local, Put, SMALL_CLASSES, shrink};
+use crate::storage::{BATCH_SLOTS, Batch, Local, Put, RawBuf, SMALL_CLASSES, shrink};
 
 impl Pool {
     /// A guard ended, with `len` bytes in its buffer: takes that.
     #[inline]
-    pub(crate) fn finish(&self, len: usize, bare: Bare, mark: Mark) {
+    pub(crate) fn finish(&self, len: usize, raw: RawBuf, peak: Peak) {
         let Some(local) = self.per_thread.local(self.per_thread.stamp()) else {
-            return self.finish_slow(len, bare, mark);
+            return self.finish_slow(len, raw, peak);
         };
-        let usage = mark.finish(len);
+        let usage = peak.finish(len);
         if usage.has_class() {
-            local.books.count(usage.peak, usage.asked);
+            local.counters.count(usage.peak, usage.asked);
         } else if usage.peak == 0 {
-            local.books.count_silent();
+            local.counters.count_empty();
         } else {
             // More than the largest class; or a use that has ended already.
-            return self.finish_slow(len, bare, mark);
+            return self.finish_slow(len, raw, peak);
         }
         if local.count_down() {
-            return self.look_and_keep(local, bare, mark, len);
+            return self.look_and_keep(local, raw, peak, len);
         }
-        let mut vec = bare.into_vec();
+        let mut vec = raw.into_vec();
         scrub(&mut vec, usage.written(len));
         if !local.push(&mut vec) {
-            self.keep(local, Bare::of(vec), usage.peak);
+            self.keep(local, RawBuf::of(vec), usage.peak);
         }
     }
 
     /// The end of a use of `peak` bytes is counted, but there is no room for its buffer in the thread cache: it is large, or
     /// its capacity is no class's size, or the lease is used up.
     #[inline(never)]
-    fn keep(&self, local: Local<'_>, bare: Bare, peak: usize) {
-        let mut vec = bare.into_vec();
+    fn keep(&self, local: Local<'_>, raw: RawBuf, size: usize) {
+        let mut vec = raw.into_vec();
         if let Some(shared) = self.per_thread.get_shared() {
             let core = &shared.tenant;
             if core.may_have_unused()
@@ -48,41 +48,41 @@ impl Pool {
                 return;
             }
         }
-        self.keep_slow(Bare::of(vec), peak);
+        self.keep_slow(RawBuf::of(vec), size);
     }
 
     #[cold]
     #[inline(never)]
-    fn keep_slow(&self, bare: Bare, peak: usize) {
-        self.op().keep_used(bare.into_vec(), Use::class_of_peak(peak));
+    fn keep_slow(&self, raw: RawBuf, size: usize) {
+        self.op().keep_used(raw.into_vec(), Use::class_of_peak(size));
     }
 
     #[cold]
     #[inline(never)]
-    fn look_and_keep(&self, local: Local<'_>, bare: Bare, mark: Mark, len: usize) {
-        let (usage, mut vec) = (mark.finish(len), bare.into_vec());
+    fn look_and_keep(&self, local: Local<'_>, raw: RawBuf, peak: Peak, len: usize) {
+        let (usage, mut vec) = (peak.finish(len), raw.into_vec());
         Op::new(self, self.shared(), Some(local)).look(usage);
         scrub(&mut vec, usage.written(len));
         if !local.push(&mut vec) {
-            self.keep(local, Bare::of(vec), usage.peak);
+            self.keep(local, RawBuf::of(vec), usage.peak);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn finish_slow(&self, len: usize, bare: Bare, mark: Mark) {
-        if mark != Mark::ENDED {
-            let usage = mark.finish(len);
-            self.op().finish(bare.into_vec(), usage, usage.written(len));
+    fn finish_slow(&self, len: usize, raw: RawBuf, peak: Peak) {
+        if peak != Peak::ENDED {
+            let usage = peak.finish(len);
+            self.op().finish(raw.into_vec(), usage, usage.written(len));
         }
     }
 
-    pub(crate) fn detach(&self, mark: Mark, len: usize) {
-        self.op().detach(mark.finish(len));
+    pub(crate) fn detach(&self, peak: Peak, len: usize) {
+        self.op().detach(peak.finish(len));
     }
 
-    pub(crate) fn discard(&self, vec: Vec<u8>, mark: Mark) {
-        let usage = mark.finish(vec.len());
+    pub(crate) fn discard(&self, vec: Vec<u8>, peak: Peak) {
+        let usage = peak.finish(vec.len());
         self.op().discard(vec, usage);
     }
 }
@@ -96,13 +96,13 @@ impl<'p> Op<'p> {
     }
 
     pub(super) fn donate(self, vec: Vec<u8>) {
-        self.add(|books| &books.donated, 1);
+        self.add(|counters| &counters.donated, 1);
         let (usage, written) = (Use::donated(vec.len()), vec.len());
         self.finish(vec, usage, written);
     }
 
     pub(super) fn detach(self, usage: Use) {
-        self.add(|books| &books.detached, 1);
+        self.add(|counters| &counters.detached, 1);
         self.count(usage);
         self.note_above(usage.counted_class());
     }
@@ -127,7 +127,7 @@ impl<'p> Op<'p> {
 
     /// Keeps a buffer that was no use, or frees it for the first reason that applies. It has been scrubbed.
     pub(super) fn keep(self, mut vec: Vec<u8>) {
-        let max_class = self.pool.policy.load().max_class();
+        let max_class = self.pool.epoch.load().max_class();
         let Some(class) = class_below(vec.capacity()) else {
             return self.free(vec, Reason::OutOfClass);
         };
@@ -193,7 +193,7 @@ impl<'p> Op<'p> {
     }
 
     pub(super) fn free(self, vec: Vec<u8>, reason: Reason) {
-        self.add(|books| &books.dropped[reason as usize], 1);
+        self.add(|counters| &counters.dropped[reason as usize], 1);
         drop(vec);
     }
 }

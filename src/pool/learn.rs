@@ -23,8 +23,8 @@ impl<'p> Op<'p> {
             return;
         };
         match class {
-            Some(class) => local.books.count(size_of_class(class), usage.asked),
-            None => local.books.count_silent(),
+            Some(class) => local.counters.count(size_of_class(class), usage.asked),
+            None => local.counters.count_empty(),
         }
         if local.count_down() {
             self.look(usage);
@@ -43,7 +43,7 @@ impl<'p> Op<'p> {
         }
         let mut learnt = None;
         if local.pace.is_merge_due() {
-            if self.core.calibrator.merge(&local.books) {
+            if self.core.calibrator.merge(&local.counters) {
                 learnt = self.take_window(false);
             }
             local.pace.merge_in(self.core.calibrator.merge_in());
@@ -60,19 +60,19 @@ impl<'p> Op<'p> {
     }
 
     pub(super) fn take_window(self, anyway: bool) -> Option<Calibration> {
-        let learnt = self.core.calibrator.take_window(self.books(), anyway, |window| self.learn(window)).flatten();
+        let learnt = self.core.calibrator.take_window(self.counters(), anyway, |window| self.learn(window)).flatten();
         if learnt.is_some() {
             self.purge_above_ceiling();
         }
-        self.follow_policy();
+        self.catch_up();
         learnt
     }
 
     /// Under the calibrator's lock.
     pub(super) fn learn(self, window: &Window) -> Option<Calibration> {
-        let before = self.pool.policy.load().sizes();
+        let before = self.pool.epoch.load().sizes();
         let sizes = calibrate(window, &self.pool.config.limits, before)?;
-        self.pool.policy.set_sizes(sizes, jump_class(&self.pool.config, sizes));
+        self.pool.epoch.set_sizes(sizes, jump_class(&self.pool.config, sizes));
         self.pool.renew_stamp();
         Some(Calibration::new(self.core.calibrator.calibrations() + 1, before, sizes))
     }
@@ -80,22 +80,22 @@ impl<'p> Op<'p> {
     /// A use of `class` ended. If that is above the max size, it may be time to look whether the max size is too low.
     pub(super) fn note_above(self, class: Option<usize>) {
         let (Some(class), config) = (class, &self.pool.config) else { return };
-        let is_above = self.pool.policy.load().max_class() < class && class <= config.limits.max_class_limit;
+        let is_above = self.pool.epoch.load().max_class() < class && class <= config.limits.max_class_limit;
         if config.calibrate_early && is_above && self.core.calibrator.is_early_look() {
             let share = 2.0 * (1.0 - config.limits.max_percentile);
-            self.core.calibrator.look_early(self.books(), share, |window| self.raise(window));
+            self.core.calibrator.look_early(self.counters(), share, |window| self.raise(window));
         }
     }
 
     /// Raises the max size to what the running window teaches; nothing else changes. Under the calibrator's lock.
     pub(super) fn raise(self, window: &Window) {
-        let before = self.pool.policy.load().sizes();
+        let before = self.pool.epoch.load().sizes();
         let Some(learnt) = calibrate(window, &self.pool.config.limits, before) else { return };
         if learnt.max_class > before.max_class {
             let sizes = Sizes { max_class: learnt.max_class, ..before };
             let is_calibrated = self.core.calibrator.calibrations() > 0;
             let jump_class = if is_calibrated { jump_class(&self.pool.config, sizes) } else { 0 };
-            self.pool.policy.set_sizes(sizes, jump_class);
+            self.pool.epoch.set_sizes(sizes, jump_class);
             self.pool.renew_stamp();
         }
     }

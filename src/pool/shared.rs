@@ -11,8 +11,8 @@ use crate::depot::Depot;
 use crate::leak_trace;
 use crate::learn::calibrator::{Calibrator, window_calls};
 use crate::learn::clock::Clock;
-use crate::learn::counters::{Books, Counter, Reason};
-use crate::learn::epoch::{Policy, PolicyCell};
+use crate::learn::counters::{Counter, Counters, Reason};
+use crate::learn::epoch::{AtomicEpoch, Epoch};
 use crate::recorder::Recorder;
 use crate::stats::{ClassStats, Dropped, Stats};
 use crate::storage::{Local, PerThread, Shards, Shared, Table, Zeroed};
@@ -41,12 +41,12 @@ use crate::sync::{AtomicBool, OnceBox, Ordering, const_unless_loom};
 /// drop(buf);
 /// assert_eq!(POOL.stats().puts, 1);
 /// ```
-// Aligned so that nobody writes next to the anchor and the policy, which every operation reads: not the reference
+// Aligned so that nobody writes next to the stamp and the epoch, which every operation reads: not the reference
 // counts of an `Arc<Pool>`, and not a neighbour in memory.
 #[repr(align(128))]
 pub struct Pool {
     pub(crate) per_thread: PerThread<Core>,
-    pub(crate) policy: PolicyCell,
+    pub(crate) epoch: AtomicEpoch,
     pub(super) config: Config,
     /// Of the registry that made the pool, if it has one.
     pub(super) shared_budget: Option<Arc<Budget>>,
@@ -67,7 +67,7 @@ pub(crate) struct Core {
     /// Whether something came to the table or the depot since the last trim.
     pub(super) unused: AtomicBool,
     /// The counters of threads that have no shard, written by all of them; made when there is one.
-    pub(super) threadless: OnceBox<Books>,
+    pub(super) threadless: OnceBox<Counters>,
     /// Once the pool was recorded.
     pub(super) recorder: OnceBox<Arc<Recorder>>,
     /// Last, as fields are dropped in order: buffers are freed before a common budget has their bytes again.
@@ -89,7 +89,7 @@ impl Pool {
         pub(crate) const fn with_config(config: Config) -> Pool {
             Pool {
                 per_thread: PerThread::new(),
-                policy: PolicyCell::new(config.initial),
+                epoch: AtomicEpoch::new(config.initial),
                 config,
                 shared_budget: None,
                 #[cfg(feature = "leak-trace")]
@@ -137,7 +137,7 @@ impl Pool {
     #[cold]
     pub(crate) fn attach<'p>(&'p self, shared: &'p Shared<Core>) -> Op<'p> {
         let op = Op::new(self, shared, self.per_thread.attach(shared, || self.tag()));
-        op.follow_policy();
+        op.catch_up();
         op.begin_to_look();
         op
     }
@@ -147,7 +147,7 @@ impl Pool {
     pub(crate) fn upkeep(&self) -> Option<Op<'_>> {
         let shared = self.per_thread.get_shared()?;
         let op = Op::new(self, shared, self.per_thread.find(shared));
-        op.follow_policy();
+        op.catch_up();
         Some(op)
     }
 
@@ -158,7 +158,7 @@ impl Pool {
 
     /// What the stamp carries for the hot path of `get`: the default class.
     pub(crate) fn tag(&self) -> usize {
-        self.policy.load().default_class()
+        self.epoch.load().default_class()
     }
 }
 
@@ -187,8 +187,8 @@ impl Core {
         self.unused.load(Ordering::Relaxed)
     }
 
-    pub(super) fn threadless(&self) -> &Books {
-        self.threadless.get_or_init(Books::boxed)
+    pub(super) fn threadless(&self) -> &Counters {
+        self.threadless.get_or_init(Counters::boxed)
     }
 }
 
@@ -197,9 +197,9 @@ impl<'p> Op<'p> {
         Op { pool, core: &shared.tenant, shards: &shared.shards, local }
     }
 
-    pub(super) fn add(self, counter: impl Fn(&Books) -> &Counter, n: u64) {
+    pub(super) fn add(self, counter: impl Fn(&Counters) -> &Counter, n: u64) {
         match self.local {
-            Some(local) => counter(&local.books).add(n),
+            Some(local) => counter(&local.counters).add(n),
             None => counter(self.core.threadless()).add_shared(n),
         }
     }
@@ -208,8 +208,8 @@ impl<'p> Op<'p> {
         self.core.recorder.get().is_some_and(|recorder| recorder.records())
     }
 
-    pub(super) fn books(self) -> impl Iterator<Item = &'p Books> + Clone {
-        books(self.core, self.shards)
+    pub(super) fn counters(self) -> impl Iterator<Item = &'p Counters> + Clone {
+        counters(self.core, self.shards)
     }
 
     pub(super) fn row(self) -> usize {
@@ -218,30 +218,30 @@ impl<'p> Op<'p> {
 }
 
 /// The figures of a pool; `None` before its first operation.
-pub(crate) fn stats(shared: Option<&Shared<Core>>, policy: Policy) -> Stats {
+pub(crate) fn stats(shared: Option<&Shared<Core>>, epoch: Epoch) -> Stats {
     let mut stats = Stats {
-        default_size: policy.sizes().default_size(),
-        max_size: policy.sizes().max_size(),
+        default_size: epoch.sizes().default_size(),
+        max_size: epoch.sizes().max_size(),
         classes: std::array::from_fn(|class| ClassStats { size: size_of_class(class), ..ClassStats::default() }),
         ..Stats::default()
     };
     let Some(shared) = shared else { return stats };
     let (core, shards) = (&shared.tenant, &shared.shards);
-    let sum = |figure: &dyn Fn(&Books) -> u64| books(core, shards).map(figure).sum::<u64>();
-    let dropped = |reason: Reason| sum(&|books| books.dropped[reason as usize].get());
+    let sum = |figure: &dyn Fn(&Counters) -> u64| counters(core, shards).map(figure).sum::<u64>();
+    let dropped = |reason: Reason| sum(&|counters| counters.dropped[reason as usize].get());
 
     // Ends before beginnings: a guard that ends meanwhile may look outstanding, but no count falls below zero.
-    let ends = sum(&Books::ends);
-    stats.detached = sum(&|books| books.detached.get());
-    stats.donated = sum(&|books| books.donated.get());
+    let ends = sum(&Counters::ends);
+    stats.detached = sum(&|counters| counters.detached.get());
+    stats.donated = sum(&|counters| counters.donated.get());
     stats.puts = ends.saturating_sub(stats.detached + stats.donated);
-    stats.hits = sum(&|books| books.hits.get());
-    stats.misses = sum(&|books| books.misses.get());
+    stats.hits = sum(&|counters| counters.hits.get());
+    stats.misses = sum(&|counters| counters.misses.get());
     stats.gets = stats.hits + stats.misses;
     stats.outstanding = stats.gets.saturating_sub(stats.puts + stats.detached);
-    stats.growths = sum(&|books| books.growths.get());
-    stats.allocated = sum(&|books| books.allocated.get());
-    stats.trimmed = sum(&|books| books.trimmed.get());
+    stats.growths = sum(&|counters| counters.growths.get());
+    stats.allocated = sum(&|counters| counters.allocated.get());
+    stats.trimmed = sum(&|counters| counters.trimmed.get());
     stats.dropped = Dropped {
         discarded: dropped(Reason::Discarded),
         out_of_class: dropped(Reason::OutOfClass),
@@ -251,7 +251,7 @@ pub(crate) fn stats(shared: Option<&Shared<Core>>, policy: Policy) -> Stats {
     };
     stats.calibrations = core.calibrator.calibrations();
     for (class, row) in stats.classes.iter_mut().enumerate() {
-        row.calls = window_calls(books(core, shards), class);
+        row.calls = window_calls(counters(core, shards), class);
         let cached: usize = shards.iter().map(|shard| shard.retained(class)).sum();
         let shared = core.depot.stock(class).len() + core.table.len(class);
         row.retained = (cached + shared) as u64;
@@ -267,8 +267,8 @@ pub(crate) fn bound_stats(stats: &mut Stats, bytes_max: usize) {
     stats.retained_bytes = stats.classes.iter().map(retained_bytes).sum();
 }
 
-fn books<'p>(core: &'p Core, shards: &'p Shards) -> impl Iterator<Item = &'p Books> + Clone {
-    shards.iter().map(|shard| &shard.books).chain(core.threadless.get())
+fn counters<'p>(core: &'p Core, shards: &'p Shards) -> impl Iterator<Item = &'p Counters> + Clone {
+    shards.iter().map(|shard| &shard.counters).chain(core.threadless.get())
 }
 
 fn retained_bytes(class: &ClassStats) -> usize {

@@ -7,7 +7,7 @@ use super::shared::{Op, Pool};
 use crate::class::{LOOK_UP_CLASSES, MAX_CLASS_SIZE, class_of, class_or_none, size_of_class};
 use crate::learn::counters::Reason;
 use crate::scrub::{reserve, scrub, try_reserve};
-use crate::storage::{BATCH_SLOTS, Bare, Batch, Charge, Local, ROWS, SMALL_CLASSES, Stamp, slots_max};
+use crate::storage::{BATCH_SLOTS, Batch, Charge, Local, ROWS, RawBuf, SMALL_CLASSES, Stamp, slots_max};
 
 impl Pool {
     #[inline]
@@ -33,30 +33,30 @@ impl Pool {
         let (local, class) = (self.per_thread.local(stamp)?, class(stamp));
         match local.pop(class) {
             Some(vec) => {
-                local.books.hits.add(1);
+                local.counters.hits.add(1);
                 Some(vec)
             }
-            None => self.take_place(local, class).map(Bare::into_vec),
+            None => self.take_place(local, class).map(RawBuf::into_vec),
         }
     }
 
-    // What is not inlined takes and gives a `Bare`, in registers.
+    // What is not inlined takes and gives a `RawBuf`, in registers.
     #[inline(never)]
-    pub(super) fn take_place(&self, local: Local<'_>, class: usize) -> Option<Bare> {
+    pub(super) fn take_place(&self, local: Local<'_>, class: usize) -> Option<RawBuf> {
         let core = &self.per_thread.get_shared()?.tenant;
         if core.budget.is_shared() {
             return None;
         }
         let vec = core.table.take(local.row(), class, Charge::Stays)?;
-        local.books.hits.add(1);
-        Some(Bare::of(vec))
+        local.counters.hits.add(1);
+        Some(RawBuf::of(vec))
     }
 
     #[cold]
     #[inline(never)]
-    pub(super) fn take_slow(&self, capacity: Option<usize>) -> Bare {
+    pub(super) fn take_slow(&self, capacity: Option<usize>) -> RawBuf {
         let capacity = capacity.unwrap_or_else(|| self.default_size());
-        Bare::of(self.op().get_or_abort(capacity))
+        RawBuf::of(self.op().get_or_abort(capacity))
     }
 
     #[cold]
@@ -82,11 +82,11 @@ impl<'p> Op<'p> {
     pub(super) fn get(self, capacity: usize) -> Result<Vec<u8>, TryReserveError> {
         let idle = if capacity <= MAX_CLASS_SIZE { self.take(class_of(capacity)) } else { None };
         if let Some(vec) = idle {
-            self.add(|books| &books.hits, 1);
+            self.add(|counters| &counters.hits, 1);
             return Ok(vec);
         }
         let vec = self.allocate(capacity)?;
-        self.add(|books| &books.misses, 1);
+        self.add(|counters| &counters.misses, 1);
         Ok(vec)
     }
 
@@ -95,7 +95,7 @@ impl<'p> Op<'p> {
         self.get(capacity).unwrap_or_else(|_| {
             // An allocator that has refused once is tried once more.
             let vec = self.allocate_or_abort(capacity);
-            self.add(|books| &books.misses, 1);
+            self.add(|counters| &counters.misses, 1);
             vec
         })
     }
@@ -109,7 +109,7 @@ impl<'p> Op<'p> {
             }
         }
         // Nothing lies above the ceiling, so a get above it need not search.
-        let highest = (class + LOOK_UP_CLASSES).min(self.pool.policy.load().max_class());
+        let highest = (class + LOOK_UP_CLASSES).min(self.pool.epoch.load().max_class());
         (class..=highest).find_map(|class| self.take_of_class(class))
     }
 
@@ -169,13 +169,13 @@ impl<'p> Op<'p> {
     pub(super) fn allocate(self, capacity: usize) -> Result<Vec<u8>, TryReserveError> {
         let mut vec = Vec::new();
         vec.try_reserve_exact(size_to_allocate(capacity))?;
-        self.add(|books| &books.allocated, 1);
+        self.add(|counters| &counters.allocated, 1);
         Ok(vec)
     }
 
     pub(super) fn allocate_or_abort(self, capacity: usize) -> Vec<u8> {
         let vec = Vec::with_capacity(size_to_allocate(capacity));
-        self.add(|books| &books.allocated, 1);
+        self.add(|counters| &counters.allocated, 1);
         vec
     }
 
@@ -187,7 +187,7 @@ impl<'p> Op<'p> {
             _ => return try_reserve(vec, additional),
         };
         let least = class_of(needed);
-        let class = least.max(self.pool.policy.load().jump_class());
+        let class = least.max(self.pool.epoch.load().jump_class());
         let larger = match self.take(class) {
             Some(larger) => larger,
             // A jump is a convenience; what is needed may still be had.
@@ -216,7 +216,7 @@ impl<'p> Op<'p> {
     }
 
     pub(super) fn move_to(self, mut larger: Vec<u8>, vec: &mut Vec<u8>) {
-        self.add(|books| &books.growths, 1);
+        self.add(|counters| &counters.growths, 1);
         larger.extend_from_slice(vec);
         let mut smaller = std::mem::replace(vec, larger);
         let written = smaller.len();
@@ -226,7 +226,7 @@ impl<'p> Op<'p> {
 
     pub(super) fn prefill(self, capacity: usize, count: usize) -> usize {
         let class = class_of(capacity);
-        if capacity > MAX_CLASS_SIZE || class > self.pool.policy.load().max_class() {
+        if capacity > MAX_CLASS_SIZE || class > self.pool.epoch.load().max_class() {
             return 0;
         }
         let mut taken = 0;

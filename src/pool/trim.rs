@@ -3,14 +3,14 @@
 use super::shared::{Core, Op};
 use crate::class::{CLASSES, size_of_class};
 use crate::learn::clock::{LOOK_FIRST, LOOK_MAX};
-use crate::learn::epoch::Policy;
+use crate::learn::epoch::Epoch;
 use crate::storage::{BATCH_SLOTS, Charge, Local, ROWS, SMALL_CLASSES, Tenant};
 use crate::sync::Ordering;
 
 impl<'p> Op<'p> {
     /// One trim interval passes. Returns the bytes freed.
     pub(super) fn trim(self) -> usize {
-        self.pool.policy.next_epoch();
+        self.pool.epoch.next_interval();
         self.pool.renew_stamp();
         // Relaxed: see `may_have_unused`.
         self.core.unused.store(false, Ordering::Relaxed);
@@ -26,7 +26,7 @@ impl<'p> Op<'p> {
             }
             self.give_up_charges(class);
         }
-        freed_bytes + self.follow_policy()
+        freed_bytes + self.catch_up()
     }
 
     /// Frees everything idle but other threads' caches. Returns the bytes freed.
@@ -94,21 +94,21 @@ impl<'p> Op<'p> {
 
     /// Does what changed since this thread's last operation: trim intervals that passed, a ceiling that fell. Returns the
     /// bytes freed.
-    pub(super) fn follow_policy(self) -> usize {
+    pub(super) fn catch_up(self) -> usize {
         let Some(local) = self.local else { return 0 };
-        let policy = self.pool.policy.load();
-        let seen = local.policy_seen.get();
-        if seen == policy.word() {
+        let epoch = self.pool.epoch.load();
+        let seen = local.epoch_seen.get();
+        if seen == epoch.word() {
             return 0;
         }
-        local.policy_seen.set(policy.word());
+        local.epoch_seen.set(epoch.word());
         if seen == 0 {
             return 0;
         }
-        let intervals = policy.epoch() - Policy::from_word(seen).epoch();
+        let intervals = epoch.interval() - Epoch::from_word(seen).interval();
         let mut freed_bytes = 0;
         for class in 0..SMALL_CLASSES {
-            let over_ceiling = class > policy.max_class();
+            let over_ceiling = class > epoch.max_class();
             let unused = match intervals {
                 _ if over_ceiling => local.len(class),
                 0 => continue,
@@ -122,14 +122,14 @@ impl<'p> Op<'p> {
         }
         // Put there after the calibration had looked, by this thread, which had not seen it yet. Model:
         // loom_tests::ceiling::nothing_is_cached_above_a_ceiling_that_its_thread_has_seen.
-        for class in policy.max_class() + 1..CLASSES {
+        for class in epoch.max_class() + 1..CLASSES {
             freed_bytes += self.free_place(local.row(), class);
         }
         freed_bytes
     }
 
     pub(super) fn purge_above_ceiling(self) {
-        for class in self.pool.policy.load().max_class() + 1..CLASSES {
+        for class in self.pool.epoch.load().max_class() + 1..CLASSES {
             self.purge_class(class);
         }
     }
@@ -147,7 +147,7 @@ impl<'p> Op<'p> {
         let Some(vec) = self.core.table.take(row, class, Charge::Leaves) else { return 0 };
         drop(vec);
         self.core.budget.release(size_of_class(class));
-        self.add(|books| &books.trimmed, 1);
+        self.add(|counters| &counters.trimmed, 1);
         size_of_class(class)
     }
 
@@ -167,7 +167,7 @@ impl<'p> Op<'p> {
                 stock.push(batch);
             }
         }
-        self.add(|books| &books.trimmed, freed as u64);
+        self.add(|counters| &counters.trimmed, freed as u64);
         freed * size_of_class(class)
     }
 
@@ -177,7 +177,7 @@ impl<'p> Op<'p> {
         while left > 0 {
             let batch = local.take_cold(class, left);
             left -= batch.len();
-            self.add(|books| &books.trimmed, batch.len() as u64);
+            self.add(|counters| &counters.trimmed, batch.len() as u64);
         }
         count * size_of_class(class)
     }
@@ -202,7 +202,7 @@ impl Core {
 impl Tenant for Core {
     fn hand_back(&self, local: Local<'_>) {
         self.empty_cache(local);
-        self.calibrator.merge(&local.books);
+        self.calibrator.merge(&local.counters);
         local.pace.reset();
         local.set_left(0);
     }

@@ -1,7 +1,7 @@
 //! A batch: a few idle buffers of one class that move between threads by value (a magazine, in Bonwick & Adams,
 //! "Magazines and Vmem", USENIX 2001).
 
-use super::idle::Slot;
+use super::idle::IdleBuf;
 use crate::class::CLASSES;
 
 /// How many buffers a batch holds: with the class and the length, 128 bytes, two cache lines.
@@ -17,7 +17,7 @@ pub(crate) struct Batch {
     /// The class of every slot; set once, in `new`.
     class: u8,
     len: u8,
-    slots: [Option<Slot>; BATCH_SLOTS],
+    slots: [Option<IdleBuf>; BATCH_SLOTS],
 }
 
 impl Batch {
@@ -37,16 +37,16 @@ impl Batch {
     /// Adds the buffer of `vec` and leaves an empty `Vec`; not if the batch is full or the capacity is not the class's
     /// size.
     pub(crate) fn push(&mut self, vec: &mut Vec<u8>) -> bool {
-        let slot = if self.len() < BATCH_SLOTS { Slot::take(vec, self.class()) } else { None };
+        let slot = if self.len() < BATCH_SLOTS { IdleBuf::take(vec, self.class()) } else { None };
         let pushed = slot.is_some();
         if let Some(slot) = slot {
-            self.push_slot(slot);
+            self.push_idle(slot);
         }
         pushed
     }
 
     /// The caller has made sure that the slot is of the batch's class and that there is room.
-    pub(super) fn push_slot(&mut self, slot: Slot) {
+    pub(super) fn push_idle(&mut self, slot: IdleBuf) {
         self.slots[self.len()] = Some(slot);
         self.len += 1;
     }
@@ -54,11 +54,11 @@ impl Batch {
     /// The buffer that was added last.
     pub(crate) fn pop(&mut self) -> Option<Vec<u8>> {
         // SAFETY: every slot in here was made with the class of this batch: by `push`, or by one of the two callers of
-        // `push_slot`, `Local::take_cold` and `Node::into_batch`, which make the batch for the stack or the node they empty.
-        self.pop_slot().map(|slot| unsafe { slot.into_vec(self.class()) })
+        // `push_idle`, `Local::take_cold` and `Node::into_batch`, which make the batch for the stack or the node they empty.
+        self.pop_idle().map(|slot| unsafe { slot.into_vec(self.class()) })
     }
 
-    pub(super) fn pop_slot(&mut self) -> Option<Slot> {
+    pub(super) fn pop_idle(&mut self) -> Option<IdleBuf> {
         self.len = self.len.checked_sub(1)?;
         self.slots[self.len()].take()
     }

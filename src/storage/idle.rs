@@ -10,29 +10,29 @@ use crate::class::size_of_class;
 ///
 /// It owns the memory but, not knowing its class, has no `Drop`: the container it lies in does.
 #[derive(Debug)]
-pub(super) struct Slot(NonNull<u8>);
+pub(super) struct IdleBuf(NonNull<u8>);
 
-// SAFETY: a Slot owns its memory as the Vec<u8> it was made from did, and that is Send.
-unsafe impl Send for Slot {}
+// SAFETY: a IdleBuf owns its memory as the Vec<u8> it was made from did, and that is Send.
+unsafe impl Send for IdleBuf {}
 
-impl Slot {
+impl IdleBuf {
     /// Takes the memory of `vec` and leaves it empty; not if its capacity is not the class's size.
     ///
     /// By reference, because a `Vec` handed back and forth in a `Result` is 24 bytes moved twice on the hot path.
     #[inline]
-    pub(super) fn take(vec: &mut Vec<u8>, class: usize) -> Option<Slot> {
+    pub(super) fn take(vec: &mut Vec<u8>, class: usize) -> Option<IdleBuf> {
         // std promises only "at least" for a capacity, so this is checked in release builds too.
-        if vec.capacity() == size_of_class(class) { Some(Slot::of(vec)) } else { None }
+        if vec.capacity() == size_of_class(class) { Some(IdleBuf::of(vec)) } else { None }
     }
 
     /// `take`, after the caller has found the class by the capacity: `into_vec` with any other is not sound.
     #[inline]
-    pub(super) fn of(vec: &mut Vec<u8>) -> Slot {
+    pub(super) fn of(vec: &mut Vec<u8>) -> IdleBuf {
         #[cfg(pool_loom)]
         crate::loom_tests::ledger::laid_down(vec.capacity());
         let mut vec = ManuallyDrop::new(mem::take(vec));
         // SAFETY: a Vec's pointer is never null.
-        Slot(unsafe { NonNull::new_unchecked(vec.as_mut_ptr()) })
+        IdleBuf(unsafe { NonNull::new_unchecked(vec.as_mut_ptr()) })
     }
 
     /// The buffer again, empty.
@@ -55,7 +55,7 @@ impl Slot {
     pub(super) unsafe fn into_vec_of(self, size: usize) -> Vec<u8> {
         #[cfg(pool_loom)]
         crate::loom_tests::ledger::picked_up(size);
-        // SAFETY: `take` took the memory from a Vec<u8> of exactly this capacity, and a Slot is not Clone, so this is
+        // SAFETY: `take` took the memory from a Vec<u8> of exactly this capacity, and a IdleBuf is not Clone, so this is
         // its only owner. `take` and `from_ptr` are the only places that make one.
         unsafe { Vec::from_raw_parts(self.0.as_ptr(), 0, size) }
     }
@@ -67,11 +67,11 @@ impl Slot {
 
     /// # Safety
     ///
-    /// `ptr` came from `into_ptr`, and no other Slot was made from it since.
+    /// `ptr` came from `into_ptr`, and no other IdleBuf was made from it since.
     #[inline]
-    pub(super) unsafe fn from_ptr(ptr: *mut u8) -> Slot {
+    pub(super) unsafe fn from_ptr(ptr: *mut u8) -> IdleBuf {
         // SAFETY: `into_ptr` gave a non-null pointer.
-        Slot(unsafe { NonNull::new_unchecked(ptr) })
+        IdleBuf(unsafe { NonNull::new_unchecked(ptr) })
     }
 }
 
@@ -80,37 +80,37 @@ impl Slot {
 /// Two words go to and come from a function that is not inlined in registers; the three of a `Vec` go through memory, and
 /// with them the guard they stand in, whose next move then stalls on store forwarding.
 #[derive(Debug)]
-pub(crate) struct Bare {
+pub(crate) struct RawBuf {
     memory: NonNull<u8>,
     capacity: usize,
 }
 
-impl Bare {
+impl RawBuf {
     /// Forgets what `vec` holds.
     #[inline]
-    pub(crate) fn of(vec: Vec<u8>) -> Bare {
+    pub(crate) fn of(vec: Vec<u8>) -> RawBuf {
         let mut vec = ManuallyDrop::new(vec);
         // SAFETY: a Vec's pointer is never null.
-        Bare { memory: unsafe { NonNull::new_unchecked(vec.as_mut_ptr()) }, capacity: vec.capacity() }
+        RawBuf { memory: unsafe { NonNull::new_unchecked(vec.as_mut_ptr()) }, capacity: vec.capacity() }
     }
 
     #[inline]
     pub(crate) fn into_vec(self) -> Vec<u8> {
-        let bare = ManuallyDrop::new(self);
-        // SAFETY: `of` took both from a Vec<u8> that was not dropped, and a Bare is not Clone, so this is their only owner.
-        unsafe { Vec::from_raw_parts(bare.memory.as_ptr(), 0, bare.capacity) }
+        let raw = ManuallyDrop::new(self);
+        // SAFETY: `of` took both from a Vec<u8> that was not dropped, and a RawBuf is not Clone, so this is their only owner.
+        unsafe { Vec::from_raw_parts(raw.memory.as_ptr(), 0, raw.capacity) }
     }
 }
 
-impl Drop for Bare {
+impl Drop for RawBuf {
     fn drop(&mut self) {
         // SAFETY: as in `into_vec`; nothing uses the fields after this.
         drop(unsafe { Vec::from_raw_parts(self.memory.as_ptr(), 0, self.capacity) });
     }
 }
 
-// SAFETY: a Bare owns what the Vec<u8> it was made from did, and that is Send.
-unsafe impl Send for Bare {}
+// SAFETY: a RawBuf owns what the Vec<u8> it was made from did, and that is Send.
+unsafe impl Send for RawBuf {}
 
 /// Cuts the capacity of `vec` down to `capacity` and empties it; gives it back as it is if the allocator refuses.
 ///
@@ -152,10 +152,10 @@ mod tests {
         for class in 0..CLASSES {
             let mut vec = written(class, 1);
             let address = vec.as_ptr();
-            let slot = Slot::take(&mut vec, class).expect("exactly the class's size");
+            let slot = IdleBuf::take(&mut vec, class).expect("exactly the class's size");
             assert_eq!(vec.capacity(), 0);
             // SAFETY: the pointer is used once, with the class it was made with.
-            let vec = unsafe { Slot::from_ptr(slot.into_ptr()).into_vec(class) };
+            let vec = unsafe { IdleBuf::from_ptr(slot.into_ptr()).into_vec(class) };
             assert_eq!((vec.len(), vec.capacity(), vec.as_ptr()), (0, size_of_class(class), address));
         }
     }
@@ -165,7 +165,7 @@ mod tests {
         for capacity in [0, 1, 63, 65, 127, 256] {
             let mut vec = Vec::with_capacity(capacity);
             vec.resize(capacity, 7);
-            assert!(Slot::take(&mut vec, 1).is_none());
+            assert!(IdleBuf::take(&mut vec, 1).is_none());
             assert_eq!(vec, vec![7; capacity]);
         }
     }

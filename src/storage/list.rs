@@ -9,7 +9,7 @@
 //! taken.
 
 use super::batch::{BATCH_SLOTS, Batch};
-use super::idle::Slot;
+use super::idle::IdleBuf;
 use crate::class::{CLASSES, MIN_CLASS_SIZE, size_of_class};
 
 /// A batch in the form in which it is linked.
@@ -50,10 +50,10 @@ impl Node {
     /// The last buffers of a batch, as many as a node links; `None` if there are none.
     pub(crate) fn of(batch: &mut Batch) -> Option<Node> {
         let class = batch.class();
-        let head = batch.pop_slot()?.into_ptr();
+        let head = batch.pop_idle()?.into_ptr();
         let mut count = 1;
         while count < node_slots(class) {
-            let Some(other) = batch.pop_slot() else { break };
+            let Some(other) = batch.pop_idle() else { break };
             // SAFETY: the head is a buffer of `class` that this function owns, and the word is within it: the index is
             // below `OTHERS + node_slots - 1`, and so many words fit.
             unsafe { word(head, OTHERS + count - 1).write_unaligned(other.into_ptr()) };
@@ -71,9 +71,9 @@ impl Node {
         let count = unsafe { word(node.head, COUNT).cast::<usize>().read_unaligned() };
         let mut batch = Batch::new(class);
         for index in (0..count - 1).rev() {
-            // SAFETY: as above: `of` has written `count - 1` pointers there, each of a Slot of the class, and a node is
+            // SAFETY: as above: `of` has written `count - 1` pointers there, each of a IdleBuf of the class, and a node is
             // taken apart once.
-            batch.push_slot(unsafe { Slot::from_ptr(word(node.head, OTHERS + index).read_unaligned()) });
+            batch.push_idle(unsafe { IdleBuf::from_ptr(word(node.head, OTHERS + index).read_unaligned()) });
         }
         #[cfg(feature = "zeroize")]
         {
@@ -85,8 +85,8 @@ impl Node {
             };
             zeroize::optimization_barrier(words);
         }
-        // SAFETY: `of` took the pointer from a Slot of the class, and the node was its only owner.
-        batch.push_slot(unsafe { Slot::from_ptr(node.head) });
+        // SAFETY: `of` took the pointer from a IdleBuf of the class, and the node was its only owner.
+        batch.push_idle(unsafe { IdleBuf::from_ptr(node.head) });
         batch
     }
 }

@@ -26,7 +26,7 @@ mod threads;
 mod zeroed;
 
 pub(crate) use batch::{BATCH_SLOTS, Batch};
-pub(crate) use idle::{Bare, shrink};
+pub(crate) use idle::{RawBuf, shrink};
 pub(crate) use list::{BatchList, Node};
 pub(crate) use per_thread::{Local, PerThread, Shards, Shared, Stamp, Tenant};
 pub(crate) use shard::Shard;

@@ -3,11 +3,11 @@
 use std::cell::Cell;
 
 use super::table::ROWS;
-use super::thread_cache::{Cache, SMALL_CLASSES};
+use super::thread_cache::{SMALL_CLASSES, ThreadCache};
 use super::threads::Links;
 use super::zeroed::Zeroed;
 use crate::learn::clock::Pace;
-use crate::learn::counters::{Books, Counter};
+use crate::learn::counters::{Counter, Counters};
 use crate::sync::{AtomicBool, Ordering};
 
 /// One thread's part of one pool: its cache and its counters.
@@ -21,15 +21,15 @@ use crate::sync::{AtomicBool, Ordering};
 pub(crate) struct Shard {
     /// Not to be touched but through a [`super::Local`], except for lengths. First, so that a class's stack is found by a
     /// shift.
-    pub(super) cache: Cache,
+    pub(super) cache: ThreadCache,
     /// Uses until the owner looks at the clock.
     pub(super) left: Owned<u64>,
     pub(crate) pace: Pace,
     /// The policy word that the owner acted on last; 0, which no word is, before it has looked.
-    pub(crate) policy_seen: Counter,
+    pub(crate) epoch_seen: Counter,
     /// The bytes of the slots that the cache's leases cover.
     pub(crate) leased_bytes: Counter,
-    pub(crate) books: Books,
+    pub(crate) counters: Counters,
     /// The thread's row in the table of places.
     row: Counter,
     /// Whether the shard is on its thread's list. Written by its owner, or when its pool ends.

@@ -13,7 +13,7 @@
 //! empty. One locked instruction a use was saved, and a sleeping thread that had once dropped a buffer of 32 MiB took half
 //! of the default budget from all others. See docs/design.md.
 
-use super::idle::Slot;
+use super::idle::IdleBuf;
 use super::zeroed::Zeroed;
 use crate::class::{CLASSES, class_of_capacity};
 use crate::sync::{AtomicBool, AtomicPtr, Ordering};
@@ -84,9 +84,9 @@ impl Table {
         // loom_tests::table::a_buffer_has_one_owner.
         let found = place.compare_exchange(guess, left, Ordering::Acquire, Ordering::Relaxed).ok()?;
         // SAFETY: the exchange took `found` out of the place, where only `put` and `put_charged` put a pointer, from a
-        // Slot of this class; whoever else read it fails its exchange. If the word left and came back between the load
+        // IdleBuf of this class; whoever else read it fails its exchange. If the word left and came back between the load
         // and the exchange, then by way of a put, and `found` is the pointer of that one.
-        Some(unsafe { Slot::from_ptr(found).into_vec(class) })
+        Some(unsafe { IdleBuf::from_ptr(found).into_vec(class) })
     }
 
     /// Offers a buffer to the place of the class whose size its capacity is; kept, it leaves an empty `Vec`. One locked
@@ -175,7 +175,7 @@ fn fill(place: &AtomicPtr<u8>, from: *mut u8, vec: &mut Vec<u8>, class: usize) -
     // Release: pairs with the Acquire in `take`. Model: loom_tests::table::a_buffer_has_one_owner.
     place.compare_exchange(from, vec.as_mut_ptr(), Ordering::Release, Ordering::Relaxed)?;
     // The place has the memory now; `vec` forgets it.
-    let _ = Slot::of(vec);
+    let _ = IdleBuf::of(vec);
     Ok(())
 }
 

@@ -9,7 +9,7 @@
 //! - `push` compares with the number of *leased* slots, those that the byte budget has been charged for, instead of
 //!   the capacity. So the budget holds at every instant without a look at it.
 
-use super::idle::Slot;
+use super::idle::IdleBuf;
 use super::zeroed::Zeroed;
 use crate::class::{class_if_size, size_of_class};
 use crate::storage::Batch;
@@ -44,12 +44,12 @@ const _: () = assert!(cfg!(pool_loom) || size_of::<usize>() != 8 || size_of::<St
 
 #[derive(Debug)]
 #[cfg_attr(pool_loom, derive(Default))]
-pub(super) struct Cache {
+pub(super) struct ThreadCache {
     stacks: [Stack; SMALL_CLASSES],
 }
 
 // SAFETY: zeros and null pointers in atomics: empty stacks without leases.
-unsafe impl Zeroed for Cache {}
+unsafe impl Zeroed for ThreadCache {}
 
 /// Written by the owner of the cache alone. The fields are atomic because `stats` of another thread reads lengths, and
 /// all Relaxed: a cache changes its owner together with a thread index, under the registry's lock, which orders them.
@@ -70,7 +70,7 @@ struct Stack {
 
 // Only the owner of the cache calls the methods that take `&self` and move slots; each says so in its contract, and
 // `Local` (see `anchor`) is the proof they are called with.
-impl Cache {
+impl ThreadCache {
     #[inline]
     pub(super) fn len(&self, class: usize) -> usize {
         self.stacks[class].len.load(Ordering::Relaxed) as usize
@@ -147,7 +147,7 @@ impl Cache {
             return false;
         }
         // SAFETY: `len` is below the lease, as checked above.
-        unsafe { stack.slot(len) }.store(Slot::of(vec).into_ptr(), Ordering::Relaxed);
+        unsafe { stack.slot(len) }.store(IdleBuf::of(vec).into_ptr(), Ordering::Relaxed);
         stack.len.store(len + 1, Ordering::Relaxed);
         true
     }
@@ -166,7 +166,7 @@ impl Cache {
             // SAFETY: `index` is below the length, which is at most the lease.
             let ptr = unsafe { stack.slot(index) }.load(Ordering::Relaxed);
             // SAFETY: as in `pop_at`; the slots above are moved over this one below, before anybody can pop it.
-            batch.push_slot(unsafe { Slot::from_ptr(ptr) });
+            batch.push_idle(unsafe { IdleBuf::from_ptr(ptr) });
         }
         for index in count..len {
             // SAFETY: both are below the length, which is at most the lease.
@@ -190,9 +190,9 @@ impl Stack {
         let ptr = unsafe { self.slot(top) }.load(Ordering::Relaxed);
         let size = self.size.load(Ordering::Relaxed) as usize;
         // SAFETY: `push`, the only writer of slots beside `take_cold`, which moves them within a stack, filled this
-        // one when the length was `top`, with a Slot of a capacity of `size`, which does not change once it is set; the
-        // length now ends below it, and nobody but the owner moves it, so no second Slot is made from the pointer.
-        unsafe { Slot::from_ptr(ptr).into_vec_of(size) }
+        // one when the length was `top`, with a IdleBuf of a capacity of `size`, which does not change once it is set; the
+        // length now ends below it, and nobody but the owner moves it, so no second IdleBuf is made from the pointer.
+        unsafe { IdleBuf::from_ptr(ptr).into_vec_of(size) }
     }
 
     /// # Safety
@@ -205,7 +205,7 @@ impl Stack {
     }
 }
 
-impl Drop for Cache {
+impl Drop for ThreadCache {
     fn drop(&mut self) {
         for class in 0..SMALL_CLASSES {
             // SAFETY: nobody else has the cache any more, so this thread is its owner.
@@ -227,8 +227,8 @@ mod tests {
     }
 
     /// A cache with `count` buffers in a lease of as many slots, and their addresses from the bottom up.
-    fn filled(count: usize) -> (Box<Cache>, Vec<*const u8>) {
-        let cache = Cache::boxed();
+    fn filled(count: usize) -> (Box<ThreadCache>, Vec<*const u8>) {
+        let cache = ThreadCache::boxed();
         cache.set_leased(CLASS, count);
         let push = |_| {
             let mut vec = buffer();
@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn every_slot_of_every_stack_holds_a_buffer() {
-        let cache = Cache::boxed();
+        let cache = ThreadCache::boxed();
         for class in 0..SMALL_CLASSES {
             cache.set_leased(class, slots_max(class));
             for _ in 0..slots_max(class) {

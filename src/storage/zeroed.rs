@@ -8,7 +8,7 @@ use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
 #[cfg(not(pool_loom))]
 use std::ptr::NonNull;
 
-use crate::learn::counters::Books;
+use crate::learn::counters::Counters;
 
 /// A type whose first state is all zeros.
 ///
@@ -40,4 +40,4 @@ pub(crate) unsafe trait Zeroed: Sized {
 }
 
 // SAFETY: zeros in atomic integers: nothing was counted.
-unsafe impl Zeroed for Books {}
+unsafe impl Zeroed for Counters {}

@@ -1,6 +1,6 @@
 //! Drives a real pool and a naive one by the same operations, and compares after every step.
 //!
-//! The naive side is [`Locked`] (the specification written the slow way) plus a [`Mirror`] per live guard: a plain
+//! The naive side is [`Reference`] (the specification written the slow way) plus a [`Mirror`] per live guard: a plain
 //! `Vec<u8>` that does what the guard is documented to do, with its own idea of the peak. Beside both, the driver
 //! keeps tallies of what it did, so that a mistake shared by pool and model still shows.
 #![allow(unsafe_code)]
@@ -18,7 +18,7 @@ use crate::builder::Config;
 use crate::class::LOOK_UP_CLASSES;
 use crate::learn::sizing::{Limits, Sizes};
 use crate::learn::usage::Use;
-use crate::tests::reference::Locked;
+use crate::tests::reference::Reference;
 use crate::{CLASSES, DefaultSize, Growth, MAX_CLASS_SIZE, MIN_CLASS_SIZE, Pool, PooledBuf, Stats};
 
 /// The class of `len`, by search: not the crate's arithmetic.
@@ -89,8 +89,8 @@ impl Setup {
             .build()
     }
 
-    fn locked(&self) -> Locked {
-        Locked::new(Config {
+    fn locked(&self) -> Reference {
+        Reference::new(Config {
             calibrate_calls_threshold: self.threshold,
             limits: Limits {
                 max_percentile: self.max_percentile,
@@ -325,9 +325,9 @@ pub(super) fn operations(with_trim: bool) -> impl Strategy<Value = Op> {
 
 pub(super) struct Driver<'a> {
     pool: &'a Arc<Pool>,
-    locked: Locked,
+    locked: Reference,
     setup: &'a Setup,
-    /// Books and capacities are compared with the model. Not once something was trimmed: the real pool may free less.
+    /// Counters and capacities are compared with the model. Not once something was trimmed: the real pool may free less.
     exact: bool,
     live: Vec<(Guard<'a>, Mirror)>,
     frozen: Vec<Frozen>,
@@ -652,7 +652,7 @@ fn compare_one(guard: &Guard<'_>, mirror: &Mirror, exact: bool) {
     });
 }
 
-impl Locked {
+impl Reference {
     fn finish_mirror(&mut self, mirror: Mirror) {
         let usage = mirror.finished();
         self.finish(mirror.vec, usage);
@@ -676,26 +676,26 @@ impl Mirror {
         self.peak = self.peak.max(self.vec.len());
     }
 
-    fn try_reserve(&mut self, locked: &mut Locked, additional: usize) -> Result<(), TryReserveError> {
+    fn try_reserve(&mut self, locked: &mut Reference, additional: usize) -> Result<(), TryReserveError> {
         if self.vec.capacity() - self.vec.len() < additional {
             locked.grow(&mut self.vec, additional)?;
         }
         Ok(())
     }
 
-    fn extend(&mut self, locked: &mut Locked, bytes: &[u8]) {
+    fn extend(&mut self, locked: &mut Reference, bytes: &[u8]) {
         self.try_reserve(locked, bytes.len()).expect("memory");
         self.vec.extend_from_slice(bytes);
     }
 
-    fn extend_bytewise(&mut self, locked: &mut Locked, bytes: &[u8], hint: usize) {
+    fn extend_bytewise(&mut self, locked: &mut Reference, bytes: &[u8], hint: usize) {
         self.try_reserve(locked, hint).expect("memory");
         for &byte in bytes {
             self.extend(locked, &[byte]);
         }
     }
 
-    fn read(&mut self, locked: &mut Locked, mut bytes: &[u8], chunk: usize) {
+    fn read(&mut self, locked: &mut Reference, mut bytes: &[u8], chunk: usize) {
         loop {
             let room = self.vec.capacity() - self.vec.len();
             let read = if room == 0 { bytes.len().min(chunk).min(32) } else { bytes.len().min(room) };
@@ -708,7 +708,7 @@ impl Mirror {
     }
 
     /// By way of the spare capacity.
-    fn fill(&mut self, locked: &mut Locked, mut bytes: &[u8]) {
+    fn fill(&mut self, locked: &mut Reference, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             if self.vec.len() == self.vec.capacity() {
                 self.try_reserve(locked, 1).expect("memory");
@@ -719,7 +719,7 @@ impl Mirror {
         }
     }
 
-    fn write(&mut self, locked: &mut Locked, write: &Write) {
+    fn write(&mut self, locked: &mut Reference, write: &Write) {
         let &Write { how, len, by, salt } = write;
         let bytes = content(len, salt);
         match how {
@@ -791,7 +791,7 @@ impl Mirror {
 }
 
 /// The formatting machinery hands over pieces; both sides must see the same ones.
-struct Formatted<'a>(&'a mut Mirror, &'a mut Locked);
+struct Formatted<'a>(&'a mut Mirror, &'a mut Reference);
 
 impl fmt::Write for Formatted<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {

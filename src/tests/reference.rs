@@ -1,6 +1,6 @@
 //! The pool as it is specified and nothing more: one state, idle buffers in a stack per class, no thread cache.
 //!
-//! Every method is the specification of section "what each odd path does to the books", written the slow way.
+//! Every method is the specification, written the slow way.
 
 use std::collections::TryReserveError;
 
@@ -11,7 +11,7 @@ use crate::learn::usage::Use;
 use crate::stats::{ClassStats, Dropped, Stats};
 
 #[derive(Debug)]
-pub(crate) struct Locked {
+pub(crate) struct Reference {
     config: Config,
     sizes: Sizes,
     window: Window,
@@ -37,9 +37,9 @@ struct Shelf {
     low_water: usize,
 }
 
-impl Locked {
-    pub(crate) const fn new(config: Config) -> Locked {
-        Locked {
+impl Reference {
+    pub(crate) const fn new(config: Config) -> Reference {
+        Reference {
             config,
             sizes: config.initial,
             window: Window { plain: [0; CLASSES], asked: [0; CLASSES] },
