@@ -46,7 +46,7 @@ impl Budget {
         }
         #[cfg(pool_loom)]
         if self.parent.is_none() {
-            crate::loom_tests::ledger::charged(bytes, self.bytes_max);
+            crate::sync::ledger::charged(bytes, self.bytes_max);
         }
         let granted = self.parent.as_ref().is_none_or(|parent| parent.charge(bytes));
         if !granted {
@@ -64,7 +64,7 @@ impl Budget {
         debug_assert!(before >= bytes, "released {bytes} of {before} bytes charged");
         #[cfg(pool_loom)]
         if self.parent.is_none() {
-            crate::loom_tests::ledger::released(bytes);
+            crate::sync::ledger::released(bytes);
         }
         if let Some(parent) = &self.parent {
             parent.release(bytes);
@@ -87,7 +87,7 @@ impl Budget {
         }
         #[cfg(pool_loom)]
         if self.parent.is_none() {
-            crate::loom_tests::ledger::leased(bytes);
+            crate::sync::ledger::leased(bytes);
         }
         let granted = self.parent.as_ref().is_none_or(|parent| parent.lease_charged(bytes, held));
         if !granted {
@@ -116,7 +116,7 @@ impl Budget {
         debug_assert!(before >= bytes, "unleased {bytes} of {before} bytes leased");
         #[cfg(pool_loom)]
         if self.parent.is_none() {
-            crate::loom_tests::ledger::unleased(bytes);
+            crate::sync::ledger::unleased(bytes);
         }
         if let Some(parent) = &self.parent {
             parent.unlease(bytes);

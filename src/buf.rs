@@ -17,9 +17,9 @@ use std::str::Utf8Error;
 
 use bytes::Bytes;
 
-use crate::Pool;
 use crate::class::MAX_CLASS_SIZE;
 use crate::learn::usage::Peak;
+use crate::pool::Pool;
 use crate::storage::RawBuf;
 
 /// A byte buffer on loan from a [`Pool`]; its end returns the buffer.

@@ -4,7 +4,8 @@
 use bytes::buf::UninitSlice;
 use bytes::{Buf, BufMut};
 
-use crate::{Pool, PooledBuf};
+use crate::buf::PooledBuf;
+use crate::pool::Pool;
 
 /// Grows through the pool; `remaining_mut` is what is left to `isize::MAX`.
 ///

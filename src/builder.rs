@@ -1,17 +1,17 @@
 //! Configuration, judged once: `try_build` says what is wrong with which value, `build` refuses at compile time.
 
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
-use crate::Pool;
 use crate::class::{MAX_CLASS_SIZE, MIN_CLASS_SIZE, class_of};
-use crate::learn::sizing::{DefaultSize, Limits, Sizes};
-use crate::pool::on_calibration::{Calibration, Hook};
+use crate::learn::sizing::{Calibration, DefaultSize, Limits, Sizes};
+use crate::pool::Pool;
 use crate::sync::const_unless_loom;
 
 /// How far a guard's buffer jumps when what is written to it no longer fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(::serde::Serialize, ::serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Growth {
     /// To the smallest size class that holds what is written. Spends the least memory on buffers in use.
@@ -66,7 +66,7 @@ pub enum Growth {
 /// static RESPONSES: Pool = Pool::builder().max_size(1 << 20).max_size_limit(4096).build();
 /// ```
 #[derive(Clone, Debug)]
-#[cfg_attr(feature = "serde", derive(::serde::Serialize, ::serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[must_use = "a Builder does nothing until it is built"]
 pub struct Builder {
     calibrate_calls_threshold: u64,
@@ -81,7 +81,7 @@ pub struct Builder {
     max_size_limit: Option<usize>,
     retained_bytes_max: usize,
     thread_cache_bytes_max: usize,
-    #[cfg_attr(feature = "serde", serde(rename = "trim_interval_seconds", with = "crate::serde::seconds"))]
+    #[cfg_attr(feature = "serde", serde(rename = "trim_interval_seconds", with = "seconds"))]
     trim_interval: Duration,
     #[cfg_attr(feature = "serde", serde(skip))]
     on_calibration: Hook,
@@ -589,6 +589,34 @@ pub(crate) struct Config {
     pub(crate) leak_sample_every: u32,
 }
 
+pub(crate) type Callback = &'static (dyn Fn(&Pool, &Calibration) + Send + Sync);
+
+/// The callback of a configuration, if it has one.
+#[derive(Clone, Copy)]
+pub(crate) struct Hook(Option<Callback>);
+
+// A panic of the callback is caught, and nothing of ours is in its hands.
+impl UnwindSafe for Hook {}
+impl RefUnwindSafe for Hook {}
+
+impl Hook {
+    pub(crate) const NONE: Hook = Hook(None);
+
+    pub(crate) fn callback(self) -> Option<Callback> {
+        self.0
+    }
+
+    pub(crate) const fn new(callback: Callback) -> Hook {
+        Hook(Some(callback))
+    }
+}
+
+impl fmt::Debug for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Some(..)" } else { "None" })
+    }
+}
+
 impl Config {
     pub(crate) const DEFAULT: Config = Builder::new().resolve();
 }
@@ -632,6 +660,29 @@ const fn lesser(a: usize, b: usize) -> usize {
 
 const fn greater(a: usize, b: usize) -> usize {
     if a > b { a } else { b }
+}
+
+/// How a file has an interval: seconds with a fraction, exact to the nanosecond up to a hundred days, and the unit is in
+/// the field's name.
+#[cfg(feature = "serde")]
+mod seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(interval: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        interval.as_secs_f64().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        let seconds = f64::deserialize(deserializer)?;
+        if seconds >= u64::MAX as f64 {
+            // What `Duration::MAX` is written as.
+            return Ok(Duration::MAX);
+        }
+        Duration::try_from_secs_f64(seconds)
+            .map_err(|error| de::Error::custom(format_args!("trim_interval_seconds is {seconds}: {error}")))
+    }
 }
 
 #[cfg(all(test, not(pool_loom)))]

@@ -42,8 +42,6 @@ mod record;
 mod recorder;
 mod registry;
 mod scrub;
-#[cfg(feature = "serde")]
-mod serde;
 mod stats;
 mod storage;
 mod sync;
@@ -56,9 +54,8 @@ pub use builder::{BuildError, Builder, Growth};
 pub use class::{CLASSES, MAX_CLASS_SIZE, MIN_CLASS_SIZE};
 #[cfg(feature = "leak-trace")]
 pub use leak_trace::{OutstandingReport, OutstandingSite};
-pub use learn::sizing::DefaultSize;
+pub use learn::sizing::{Calibration, DefaultSize};
 pub use pool::Pool;
-pub use pool::on_calibration::Calibration;
 pub use record::{Recorded, Recording};
 pub use registry::{Registry, UnknownPool};
 pub use stats::{ClassStats, Dropped, Stats};

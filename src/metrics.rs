@@ -21,7 +21,9 @@
 
 use ::metrics::{SharedString, Unit, counter, describe_counter, describe_gauge, gauge};
 
-use crate::{Pool, Registry, Stats};
+use crate::pool::Pool;
+use crate::registry::Registry;
+use crate::stats::Stats;
 
 /// Publishes the figures of `pool` under the label `pool = name`. A few dozen calls of the recorder.
 ///

@@ -59,7 +59,7 @@
 mod give;
 mod learn;
 mod lease;
-pub(crate) mod on_calibration;
+mod on_calibration;
 mod shared;
 mod take;
 mod trim;

@@ -26,7 +26,7 @@ use crate::class::CLASSES;
 /// println!("{}", pool.stats());
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(::serde::Serialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Stats {
     /// Buffers lent: every successful `get`.
@@ -67,7 +67,7 @@ pub struct Stats {
 
 /// Buffers that were freed instead of kept, by reason; part of [`Stats`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(::serde::Serialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Dropped {
     /// Ended with `discard`.
@@ -92,7 +92,7 @@ impl Dropped {
 
 /// One size class; part of [`Stats`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(::serde::Serialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ClassStats {
     /// Its buffers' capacity in bytes.

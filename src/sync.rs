@@ -18,6 +18,7 @@ mod imp {
     }
     pub(crate) use of_loom as thread_local;
 
+    pub(crate) use crate::loom_tests::ledger;
     pub(crate) use crate::loom_tests::stand_ins::OnceBox;
 }
 

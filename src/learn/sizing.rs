@@ -12,7 +12,7 @@ use crate::class::{CLASSES, class_of, size_of_class};
 
 /// How a calibration chooses the default size, the capacity that a plain `get` starts with.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(::serde::Serialize, ::serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum DefaultSize {
     /// The size class with the most calls, as in Go's bytebufferpool.
@@ -72,6 +72,35 @@ impl Sizes {
 
     pub(crate) const fn max_size(self) -> usize {
         size_of_class(self.max_class)
+    }
+}
+
+/// What a pool has learnt in one calibration; see [`Builder::on_calibration`](crate::Builder::on_calibration). Sizes are
+/// in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Calibration {
+    /// The pool's first calibration is number 1.
+    pub number: u64,
+    /// The least room of a plain `get`, before.
+    pub default_size_before: usize,
+    /// The least room of a plain `get`, from now on.
+    pub default_size: usize,
+    /// The ceiling before.
+    pub max_size_before: usize,
+    /// The ceiling from now on: larger buffers are freed when they come back.
+    pub max_size: usize,
+}
+
+impl Calibration {
+    pub(crate) fn new(number: u64, before: Sizes, after: Sizes) -> Calibration {
+        Calibration {
+            number,
+            default_size_before: before.default_size(),
+            default_size: after.default_size(),
+            max_size_before: before.max_size(),
+            max_size: after.max_size(),
+        }
     }
 }
 

@@ -1,10 +1,10 @@
 //! A use is counted; a window is full: sizes, ceiling, callback.
 
-use super::on_calibration::{Calibration, announce};
+use super::on_calibration::announce;
 use super::shared::Op;
 use crate::builder::{Config, Growth};
 use crate::class::{class_of, size_of_class};
-use crate::learn::sizing::{Sizes, Window, calibrate};
+use crate::learn::sizing::{Calibration, Sizes, Window, calibrate};
 use crate::learn::usage::Use;
 use crate::storage::Shard;
 

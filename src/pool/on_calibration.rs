@@ -10,66 +10,13 @@
 //! this thread again, or a threshold of 1 would never come to an end.
 
 use std::cell::Cell;
-use std::fmt;
 use std::mem;
-use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::Pool;
-use crate::learn::sizing::Sizes;
+use super::shared::Pool;
+use crate::builder::Hook;
+use crate::learn::sizing::Calibration;
 use crate::sync::thread_local;
-
-/// What a pool has learnt in one calibration; see [`Builder::on_calibration`](crate::Builder::on_calibration). Sizes are
-/// in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Calibration {
-    /// The pool's first calibration is number 1.
-    pub number: u64,
-    /// The least room of a plain `get`, before.
-    pub default_size_before: usize,
-    /// The least room of a plain `get`, from now on.
-    pub default_size: usize,
-    /// The ceiling before.
-    pub max_size_before: usize,
-    /// The ceiling from now on: larger buffers are freed when they come back.
-    pub max_size: usize,
-}
-
-impl Calibration {
-    pub(crate) fn new(number: u64, before: Sizes, after: Sizes) -> Calibration {
-        Calibration {
-            number,
-            default_size_before: before.default_size(),
-            default_size: after.default_size(),
-            max_size_before: before.max_size(),
-            max_size: after.max_size(),
-        }
-    }
-}
-
-type Callback = &'static (dyn Fn(&Pool, &Calibration) + Send + Sync);
-
-/// The callback of a configuration, if it has one.
-#[derive(Clone, Copy)]
-pub(crate) struct Hook(Option<Callback>);
-
-// A panic of the callback is caught, and nothing of ours is in its hands.
-impl UnwindSafe for Hook {}
-impl RefUnwindSafe for Hook {}
-
-impl Hook {
-    pub(crate) const NONE: Hook = Hook(None);
-
-    pub(crate) const fn new(callback: Callback) -> Hook {
-        Hook(Some(callback))
-    }
-}
-
-impl fmt::Debug for Hook {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Some(..)" } else { "None" })
-    }
-}
 
 thread_local! {
     static ANNOUNCES: Cell<bool> = const { Cell::new(false) };
@@ -77,12 +24,13 @@ thread_local! {
 
 /// Tells of a calibration. The caller holds no lock, and its thread is not dead.
 pub(crate) fn announce(pool: &Pool, hook: Hook, calibration: &Calibration) {
-    if (hook.0.is_none() && !cfg!(feature = "tracing")) || ANNOUNCES.with(|announces| announces.replace(true)) {
+    if (hook.callback().is_none() && !cfg!(feature = "tracing")) || ANNOUNCES.with(|announces| announces.replace(true))
+    {
         return;
     }
     #[cfg(feature = "tracing")]
     keep_to_itself(|| emit(calibration));
-    if let Some(callback) = hook.0 {
+    if let Some(callback) = hook.callback() {
         keep_to_itself(|| callback(pool, calibration));
     }
     ANNOUNCES.with(|announces| announces.set(false));

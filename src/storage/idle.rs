@@ -29,7 +29,7 @@ impl IdleBuf {
     #[inline]
     pub(super) fn of(vec: &mut Vec<u8>) -> IdleBuf {
         #[cfg(pool_loom)]
-        crate::loom_tests::ledger::laid_down(vec.capacity());
+        crate::sync::ledger::laid_down(vec.capacity());
         let mut vec = ManuallyDrop::new(mem::take(vec));
         // SAFETY: a Vec's pointer is never null.
         IdleBuf(unsafe { NonNull::new_unchecked(vec.as_mut_ptr()) })
@@ -54,7 +54,7 @@ impl IdleBuf {
     #[inline]
     pub(super) unsafe fn into_vec_of(self, size: usize) -> Vec<u8> {
         #[cfg(pool_loom)]
-        crate::loom_tests::ledger::picked_up(size);
+        crate::sync::ledger::picked_up(size);
         // SAFETY: `take` took the memory from a Vec<u8> of exactly this capacity, and a IdleBuf is not Clone, so this is
         // its only owner. `take` and `from_ptr` are the only places that make one.
         unsafe { Vec::from_raw_parts(self.0.as_ptr(), 0, size) }

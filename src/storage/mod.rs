@@ -28,10 +28,11 @@ mod zeroed;
 pub(crate) use batch::{BATCH_SLOTS, Batch};
 pub(crate) use idle::{RawBuf, shrink};
 pub(crate) use list::{BatchList, Node};
-pub(crate) use per_thread::{Local, PerThread, Shards, Shared, Stamp, Tenant};
+pub(crate) use per_thread::{Local, PerThread, Shards, Shared, Tenant};
 pub(crate) use shard::Shard;
 pub(crate) use table::{Charge, Put, ROWS, Table};
 pub(crate) use thread_cache::{SMALL_CLASSES, slots_max};
+pub(crate) use threads::Stamp;
 #[cfg(any(pool_loom, test))]
 pub(crate) use threads::end_thread;
 pub(crate) use zeroed::Zeroed;

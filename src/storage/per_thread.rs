@@ -17,7 +17,7 @@ use std::marker::PhantomData;
 
 use super::batch::Batch;
 use super::shard::Shard;
-use super::threads::{self, INDICES, with_threads};
+use super::threads::{self, INDICES, NOT_REGISTERED, Stamp, with_threads};
 use super::zeroed::Zeroed;
 use crate::sync::{AtomicU64, AtomicUsize, OnceBox, Ordering, const_unless_loom};
 
@@ -44,38 +44,6 @@ pub(crate) struct PerThread<T: Tenant> {
     shared: OnceBox<Shared<T>>,
 }
 
-/// A pool's stamp: a tag of the pool's own in the highest bits, a number that is never issued twice, and the entry of the
-/// memo it goes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stamp(u64);
-
-// The bits of a stamp from below: none, as many as an entry's size has, so that the memo's entry is found by a mask alone;
-// the entry; a number; the tag.
-const ENTRY_SHIFT: u32 = 4;
-const NUMBER_SHIFT: u32 = ENTRY_SHIFT + threads::MEMO_LEN.ilog2();
-const TAG_SHIFT: u32 = 59;
-
-// No stamp that is issued is this, nor the 0 of an empty memo: their numbers begin at 1.
-const NOT_REGISTERED: u64 = 1;
-const _: () = assert!(NOT_REGISTERED < 1 << NUMBER_SHIFT && threads::MEMO_LEN.is_power_of_two());
-
-impl Stamp {
-    #[inline]
-    pub(crate) fn tag(self) -> usize {
-        (self.0 >> TAG_SHIFT) as usize
-    }
-
-    #[inline]
-    pub(super) fn memo_entry(self) -> usize {
-        (self.0 >> ENTRY_SHIFT) as usize % threads::MEMO_LEN
-    }
-
-    #[inline]
-    pub(super) fn word(self) -> u64 {
-        self.0
-    }
-}
-
 /// The proof of being the one thread that may touch the stacks of a shard: it is not `Send`, and is made only for the
 /// thread whose index the shard has.
 #[derive(Clone, Copy, Debug)]
@@ -94,7 +62,7 @@ impl<T: Tenant> PerThread<T> {
     #[inline]
     pub(crate) fn stamp(&self) -> Stamp {
         // Relaxed: on the hot path it is only compared, with what this thread noted when it attached.
-        Stamp(self.stamp.load(Ordering::Relaxed))
+        Stamp::from_word(self.stamp.load(Ordering::Relaxed))
     }
 
     /// This thread's shard, if the thread attached under this stamp.
@@ -126,8 +94,8 @@ impl<T: Tenant> PerThread<T> {
         let index = threads::take_my_index()?;
         // Acquire: pairs with the Release in `issue`; what changed before the stamp did is seen after this. Model:
         // loom_tests::stamp::a_thread_that_sees_the_stamp_sees_the_policy.
-        let mut stamp = Stamp(self.stamp.load(Ordering::Acquire));
-        if stamp.0 == NOT_REGISTERED {
+        let mut stamp = Stamp::from_word(self.stamp.load(Ordering::Acquire));
+        if stamp.word() == NOT_REGISTERED {
             stamp = self.register(tag);
         }
         let shard = shared.shards.get_or_make(index);
@@ -161,8 +129,8 @@ impl<T: Tenant> PerThread<T> {
 
     fn register(&self, tag: impl Fn() -> usize) -> Stamp {
         with_threads(|threads| {
-            let stamp = Stamp(self.stamp.load(Ordering::Relaxed));
-            if stamp.0 != NOT_REGISTERED {
+            let stamp = Stamp::from_word(self.stamp.load(Ordering::Relaxed));
+            if stamp.word() != NOT_REGISTERED {
                 return stamp;
             }
             self.entry.store(threads.take_entry(), Ordering::Relaxed);
@@ -172,18 +140,16 @@ impl<T: Tenant> PerThread<T> {
 
     /// A new stamp, under the process-wide lock: of two that change something, the later one sees both changes.
     fn issue(&self, threads: &mut threads::Threads, tag: impl Fn() -> usize) -> Stamp {
-        let entry = self.entry.load(Ordering::Relaxed) as u64;
-        let number = (threads.next_stamp() << NUMBER_SHIFT) & !(u64::MAX << TAG_SHIFT);
-        let stamp = Stamp(((tag() as u64) << TAG_SHIFT) | number | (entry << ENTRY_SHIFT));
+        let stamp = Stamp::new(tag(), threads.next_stamp(), self.entry.load(Ordering::Relaxed));
         // Release: pairs with the Acquire in `attach`. Model: see there.
-        self.stamp.store(stamp.0, Ordering::Release);
+        self.stamp.store(stamp.word(), Ordering::Release);
         stamp
     }
 }
 
 /// # Safety
 ///
-/// That of [`threads::HandBack`]; `shared` is a `Shared<T>`.
+/// That of [`HandBack`](super::shard::HandBack); `shared` is a `Shared<T>`.
 unsafe fn hand_back<T: Tenant>(shared: *const (), shard: &Shard) {
     // SAFETY: the caller's promise.
     let shared = unsafe { &*shared.cast::<Shared<T>>() };

@@ -4,7 +4,6 @@ use std::cell::Cell;
 
 use super::table::ROWS;
 use super::thread_cache::{SMALL_CLASSES, ThreadCache};
-use super::threads::Links;
 use super::zeroed::Zeroed;
 use crate::learn::clock::Pace;
 use crate::learn::counters::{Counter, Counters};
@@ -64,6 +63,41 @@ impl Shard {
         self.linked.store(linked, Ordering::Relaxed);
     }
 }
+
+/// A shard's place in its thread's list; of a shard that has no thread, empty. Read and written under the lock.
+#[derive(Debug)]
+pub(super) struct Links {
+    pub(super) next: Cell<*const Shard>,
+    /// The pointer that points to this shard: the head's, or the `next` of the shard before it.
+    pub(super) pointed_by: Cell<*const Cell<*const Shard>>,
+    /// The shared part of the shard's pool, and how the thread hands back to it.
+    pub(super) shared: Cell<*const ()>,
+    pub(super) hand_back: Cell<Option<HandBack>>,
+}
+
+// SAFETY: the cells are used under the lock of `threads::with_threads` only; `linked` in `Shard` is what may be read without it.
+unsafe impl Send for Links {}
+// SAFETY: as above.
+unsafe impl Sync for Links {}
+
+#[cfg(pool_loom)]
+impl Default for Links {
+    fn default() -> Links {
+        Links {
+            next: Cell::new(std::ptr::null()),
+            pointed_by: Cell::new(std::ptr::null()),
+            shared: Cell::new(std::ptr::null()),
+            hand_back: Cell::new(None),
+        }
+    }
+}
+
+/// Hands back what a thread has in one pool, whose shared part the pointer is.
+///
+/// # Safety
+///
+/// The pool is alive, the shard is one of its, and the calling thread is the shard's owner and has no `Local` of it.
+pub(super) type HandBack = unsafe fn(*const (), &Shard);
 
 /// A value that the shard's owner alone reads and writes. Not an atomic, which would be two instructions more where it is
 /// counted down.

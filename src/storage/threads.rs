@@ -14,8 +14,7 @@
 use std::cell::Cell;
 use std::ptr::{self, NonNull};
 
-use super::per_thread::Stamp;
-use super::shard::Shard;
+use super::shard::{HandBack, Shard};
 use crate::sync::{Mutex, lock, thread_local};
 
 /// What a thread knows of itself. Constant and without a destructor, so that it is there before and after all others.
@@ -39,40 +38,47 @@ pub(super) struct Head {
     first: Cell<*const Shard>,
 }
 
-/// A shard's place in its thread's list; of a shard that has no thread, empty. Read and written under the lock.
-#[derive(Debug)]
-pub(super) struct Links {
-    next: Cell<*const Shard>,
-    /// The pointer that points to this shard: the head's, or the `next` of the shard before it.
-    pointed_by: Cell<*const Cell<*const Shard>>,
-    /// The shared part of the shard's pool, and how the thread hands back to it.
-    shared: Cell<*const ()>,
-    hand_back: Cell<Option<HandBack>>,
-}
+/// A pool's stamp: a tag of the pool's own in the highest bits, a number that is never issued twice, and the entry of the
+/// memo it goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp(u64);
 
-// SAFETY: the cells are used under the lock of `with_threads` only; `linked` in `Shard` is what may be read without it.
-unsafe impl Send for Links {}
-// SAFETY: as above.
-unsafe impl Sync for Links {}
+// The bits of a stamp from below: none, as many as an entry's size has, so that the memo's entry is found by a mask alone;
+// the entry; a number; the tag.
+const ENTRY_SHIFT: u32 = 4;
+const NUMBER_SHIFT: u32 = ENTRY_SHIFT + MEMO_LEN.ilog2();
+const TAG_SHIFT: u32 = 59;
 
-#[cfg(pool_loom)]
-impl Default for Links {
-    fn default() -> Links {
-        Links {
-            next: Cell::new(ptr::null()),
-            pointed_by: Cell::new(ptr::null()),
-            shared: Cell::new(ptr::null()),
-            hand_back: Cell::new(None),
-        }
+// No stamp that is issued is this, nor the 0 of an empty memo: their numbers begin at 1.
+pub(super) const NOT_REGISTERED: u64 = 1;
+const _: () = assert!(NOT_REGISTERED < 1 << NUMBER_SHIFT && MEMO_LEN.is_power_of_two());
+
+impl Stamp {
+    /// The stamp with that number.
+    pub(super) fn new(tag: usize, number: u64, entry: usize) -> Stamp {
+        let number = (number << NUMBER_SHIFT) & !(u64::MAX << TAG_SHIFT);
+        Stamp(((tag as u64) << TAG_SHIFT) | number | ((entry as u64) << ENTRY_SHIFT))
+    }
+
+    pub(super) fn from_word(word: u64) -> Stamp {
+        Stamp(word)
+    }
+
+    #[inline]
+    pub(crate) fn tag(self) -> usize {
+        (self.0 >> TAG_SHIFT) as usize
+    }
+
+    #[inline]
+    pub(super) fn memo_entry(self) -> usize {
+        (self.0 >> ENTRY_SHIFT) as usize % MEMO_LEN
+    }
+
+    #[inline]
+    pub(super) fn word(self) -> u64 {
+        self.0
     }
 }
-
-/// Hands back what a thread has in one pool, whose shared part the pointer is.
-///
-/// # Safety
-///
-/// The pool is alive, the shard is one of its, and the calling thread is the shard's owner and has no `Local` of it.
-pub(super) type HandBack = unsafe fn(*const (), &Shard);
 
 struct Memo {
     stamp: Cell<u64>,

@@ -107,7 +107,7 @@ impl Setup {
             retained_bytes_max: self.retained_bytes_max,
             thread_cache_bytes_max: self.thread_cache_bytes_max,
             trim_interval: NEVER,
-            on_calibration: crate::pool::on_calibration::Hook::NONE,
+            on_calibration: crate::builder::Hook::NONE,
             #[cfg(feature = "leak-trace")]
             leak_sample_every: 1,
         })
