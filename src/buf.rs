@@ -18,6 +18,7 @@ use std::str::Utf8Error;
 use bytes::Bytes;
 
 use crate::class::MAX_CLASS_SIZE;
+use crate::leak_trace::Ticket;
 use crate::learn::usage::Peak;
 use crate::pool::Pool;
 use crate::storage::RawBuf;
@@ -124,8 +125,7 @@ pub struct PooledBuf<P: AsRef<Pool> = &'static Pool> {
     /// Taken by whatever ends the guard. Not dropped by itself, which would cost a look at its capacity every time.
     vec: ManuallyDrop<Vec<u8>>,
     peak: Peak,
-    #[cfg(feature = "leak-trace")]
-    trace: crate::leak_trace::Ticket,
+    trace: Ticket,
     pool: P,
 }
 
@@ -134,13 +134,7 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
     #[cfg_attr(feature = "leak-trace", track_caller)]
     pub(crate) fn new(vec: Vec<u8>, peak: Peak, pool: P) -> PooledBuf<P> {
         debug_assert!(vec.is_empty());
-        PooledBuf {
-            vec: ManuallyDrop::new(vec),
-            peak,
-            #[cfg(feature = "leak-trace")]
-            trace: pool.as_ref().begin_trace(),
-            pool,
-        }
+        PooledBuf { vec: ManuallyDrop::new(vec), peak, trace: pool.as_ref().begin_trace(), pool }
     }
 
     /// The buffer itself, for trait implementations that only append within the capacity.
@@ -562,7 +556,6 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
 impl<P: AsRef<Pool>> Drop for PooledBuf<P> {
     #[inline]
     fn drop(&mut self) {
-        #[cfg(feature = "leak-trace")]
         self.pool.as_ref().end_trace(self.trace);
         let vec = mem::take(&mut *self.vec);
         let len = vec.len();

@@ -85,7 +85,6 @@ pub struct Builder {
     trim_interval: Duration,
     #[cfg_attr(feature = "serde", serde(skip))]
     on_calibration: Hook,
-    #[cfg(feature = "leak-trace")]
     #[cfg_attr(feature = "serde", serde(skip))]
     leak_sample_every: u32,
 }
@@ -117,7 +116,6 @@ impl Builder {
             thread_cache_bytes_max: THREAD_CACHE_BYTES_MAX,
             trim_interval: TRIM_INTERVAL,
             on_calibration: Hook::NONE,
-            #[cfg(feature = "leak-trace")]
             leak_sample_every: LEAK_SAMPLE_EVERY,
         }
     }
@@ -517,7 +515,6 @@ impl Builder {
             thread_cache_bytes_max: self.thread_cache_bytes_max,
             trim_interval: self.trim_interval,
             on_calibration: self.on_calibration,
-            #[cfg(feature = "leak-trace")]
             leak_sample_every: self.leak_sample_every,
         }
     }
@@ -585,7 +582,6 @@ pub(crate) struct Config {
     pub(crate) thread_cache_bytes_max: usize,
     pub(crate) trim_interval: Duration,
     pub(crate) on_calibration: Hook,
-    #[cfg(feature = "leak-trace")]
     pub(crate) leak_sample_every: u32,
 }
 
@@ -635,7 +631,6 @@ const RETAINED_BYTES_MAX: usize = 64 << 20;
 const THREAD_CACHE_BYTES_MAX: usize = 128 << 10;
 const TRIM_INTERVAL: Duration = Duration::from_secs(1);
 /// Rare enough that a service can run with it; a leak of a thousand buffers still shows eight times.
-#[cfg(feature = "leak-trace")]
 const LEAK_SAMPLE_EVERY: u32 = 128;
 
 // The caches of a few hundred busy threads fit into the half of the budget that is theirs.

@@ -30,7 +30,7 @@ mod buf_mut;
 mod builder;
 mod class;
 mod depot;
-#[cfg(feature = "leak-trace")]
+#[cfg_attr(not(feature = "leak-trace"), path = "leak_trace_off.rs")]
 mod leak_trace;
 mod learn;
 #[cfg(pool_loom)]

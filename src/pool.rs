@@ -66,6 +66,7 @@ mod trim;
 
 use std::collections::TryReserveError;
 use std::fmt;
+use std::panic::Location;
 use std::sync::Arc;
 
 pub use shared::Pool;
@@ -75,7 +76,8 @@ use shared::{Op, stats};
 use crate::buf::PooledBuf;
 use crate::builder::{Builder, Config};
 #[cfg(feature = "leak-trace")]
-use crate::leak_trace;
+use crate::leak_trace::OutstandingReport;
+use crate::leak_trace::Ticket;
 use crate::learn::usage::Peak;
 use crate::stats::Stats;
 use crate::sync::const_unless_loom;
@@ -422,20 +424,18 @@ impl Pool {
     /// ```
     #[cfg(feature = "leak-trace")]
     #[must_use]
-    pub fn outstanding_report(&self) -> leak_trace::OutstandingReport {
+    pub fn outstanding_report(&self) -> OutstandingReport {
         self.leak_trace.report(self.config.leak_sample_every, self.stats().outstanding)
     }
 
-    #[cfg(feature = "leak-trace")]
     #[inline]
-    #[track_caller]
-    pub(crate) fn begin_trace(&self) -> leak_trace::Ticket {
-        self.leak_trace.begin(self.config.leak_sample_every, std::panic::Location::caller())
+    #[cfg_attr(feature = "leak-trace", track_caller)]
+    pub(crate) fn begin_trace(&self) -> Ticket {
+        self.leak_trace.begin(self.config.leak_sample_every, Location::caller())
     }
 
-    #[cfg(feature = "leak-trace")]
     #[inline]
-    pub(crate) fn end_trace(&self, ticket: leak_trace::Ticket) {
+    pub(crate) fn end_trace(&self, ticket: Ticket) {
         self.leak_trace.end(ticket);
     }
 }

@@ -28,7 +28,6 @@ pub(crate) fn announce(pool: &Pool, hook: Hook, calibration: &Calibration) {
     {
         return;
     }
-    #[cfg(feature = "tracing")]
     keep_to_itself(|| emit(calibration));
     if let Some(callback) = hook.callback() {
         keep_to_itself(|| callback(pool, calibration));
@@ -48,6 +47,9 @@ fn emit(calibration: &Calibration) {
         "a pool has recalibrated its sizes"
     );
 }
+
+#[cfg(not(feature = "tracing"))]
+fn emit(_: &Calibration) {}
 
 fn keep_to_itself(user_code: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(user_code)) {

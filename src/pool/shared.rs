@@ -7,7 +7,6 @@ use crate::budget::Budget;
 use crate::builder::Config;
 use crate::class::{CLASSES, size_of_class};
 use crate::depot::Depot;
-#[cfg(feature = "leak-trace")]
 use crate::leak_trace;
 use crate::learn::calibrator::{Calibrator, window_calls};
 use crate::learn::clock::Clock;
@@ -50,7 +49,6 @@ pub struct Pool {
     pub(super) config: Config,
     /// Of the registry that made the pool, if it has one.
     pub(super) shared_budget: Option<Arc<Budget>>,
-    #[cfg(feature = "leak-trace")]
     pub(super) leak_trace: leak_trace::Table,
 }
 
@@ -92,7 +90,6 @@ impl Pool {
                 epoch: AtomicEpoch::new(config.initial),
                 config,
                 shared_budget: None,
-                #[cfg(feature = "leak-trace")]
                 leak_trace: leak_trace::Table::new(),
             }
         }

@@ -12,7 +12,7 @@ use crate::class::size_of_class;
 #[derive(Debug)]
 pub(super) struct IdleBuf(NonNull<u8>);
 
-// SAFETY: a IdleBuf owns its memory as the Vec<u8> it was made from did, and that is Send.
+// SAFETY: an IdleBuf owns its memory as the Vec<u8> it was made from did, and that is Send.
 unsafe impl Send for IdleBuf {}
 
 impl IdleBuf {
@@ -55,7 +55,7 @@ impl IdleBuf {
     pub(super) unsafe fn into_vec_of(self, size: usize) -> Vec<u8> {
         #[cfg(pool_loom)]
         crate::sync::ledger::picked_up(size);
-        // SAFETY: `take` took the memory from a Vec<u8> of exactly this capacity, and a IdleBuf is not Clone, so this is
+        // SAFETY: `take` took the memory from a Vec<u8> of exactly this capacity, and an IdleBuf is not Clone, so this is
         // its only owner. `take` and `from_ptr` are the only places that make one.
         unsafe { Vec::from_raw_parts(self.0.as_ptr(), 0, size) }
     }

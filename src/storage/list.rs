@@ -71,21 +71,13 @@ impl Node {
         let count = unsafe { word(node.head, COUNT).cast::<usize>().read_unaligned() };
         let mut batch = Batch::new(class);
         for index in (0..count - 1).rev() {
-            // SAFETY: as above: `of` has written `count - 1` pointers there, each of a IdleBuf of the class, and a node is
+            // SAFETY: as above: `of` has written `count - 1` pointers there, each of an IdleBuf of the class, and a node is
             // taken apart once.
             batch.push_idle(unsafe { IdleBuf::from_ptr(word(node.head, OTHERS + index).read_unaligned()) });
         }
-        #[cfg(feature = "zeroize")]
-        {
-            // SAFETY: the words that `of` and `push` wrote, all within the head.
-            let words = unsafe {
-                let bytes = (OTHERS + count - 1) * size_of::<usize>();
-                node.head.write_bytes(0, bytes);
-                std::slice::from_raw_parts(node.head, bytes)
-            };
-            zeroize::optimization_barrier(words);
-        }
-        // SAFETY: `of` took the pointer from a IdleBuf of the class, and the node was its only owner.
+        // SAFETY: the words that `of` and `push` wrote, all within the head, which this function owns.
+        unsafe { wipe(node.head, (OTHERS + count - 1) * size_of::<usize>()) };
+        // SAFETY: `of` took the pointer from an IdleBuf of the class, and the node was its only owner.
         batch.push_idle(unsafe { IdleBuf::from_ptr(node.head) });
         batch
     }
@@ -139,6 +131,22 @@ unsafe fn word(head: *mut u8, index: usize) -> *mut *mut u8 {
     // SAFETY: the caller's promise.
     unsafe { head.add(index * size_of::<usize>()).cast() }
 }
+
+/// Links are wiped where contents are.
+///
+/// # Safety
+///
+/// The caller owns the `len` bytes at `start`.
+#[cfg(feature = "zeroize")]
+unsafe fn wipe(start: *mut u8, len: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { start.write_bytes(0, len) };
+    // SAFETY: as above, and they are initialized now.
+    zeroize::optimization_barrier(unsafe { std::slice::from_raw_parts(start, len) });
+}
+
+#[cfg(not(feature = "zeroize"))]
+unsafe fn wipe(_: *mut u8, _: usize) {}
 
 #[cfg(all(test, not(pool_loom)))]
 mod tests {

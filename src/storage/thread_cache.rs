@@ -190,7 +190,7 @@ impl Stack {
         let ptr = unsafe { self.slot(top) }.load(Ordering::Relaxed);
         let size = self.size.load(Ordering::Relaxed) as usize;
         // SAFETY: `push`, the only writer of slots beside `take_cold`, which moves them within a stack, filled this
-        // one when the length was `top`, with a IdleBuf of a capacity of `size`, which does not change once it is set; the
+        // one when the length was `top`, with an IdleBuf of a capacity of `size`, which does not change once it is set; the
         // length now ends below it, and nobody but the owner moves it, so no second IdleBuf is made from the pointer.
         unsafe { IdleBuf::from_ptr(ptr).into_vec_of(size) }
     }

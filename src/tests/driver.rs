@@ -108,7 +108,6 @@ impl Setup {
             thread_cache_bytes_max: self.thread_cache_bytes_max,
             trim_interval: NEVER,
             on_calibration: crate::builder::Hook::NONE,
-            #[cfg(feature = "leak-trace")]
             leak_sample_every: 1,
         })
     }
