@@ -701,6 +701,7 @@ impl Live<'_> {
         self.expect_reservation(model, self.content.len(), additional);
         each!(&mut self.guard, buf => if try_it { buf.try_reserve(additional).expect("memory") } else { buf.reserve(additional) });
         assert!(self.capacity() - self.content.len() >= additional);
+        self.usage.raise(self.content.len() + additional);
     }
 
     fn reserve_absurd(&mut self, below: u8) {

@@ -115,8 +115,7 @@ const POOLS: &str = "One thread uses the pools in turn, a log line each time.
 const USES: &str = "Sizes from 3 B to 40 KB in turn, looked at after each power of ten.
 
 - **Time per use** does not depend on how many there were, once the pool is built and has learned its sizes.
-- **Structures, idle and resident memory** do not depend on it either. (A size class gets its shelf in the shared part when first
-  something lies there, which may be late; there are 20.)
+- **Structures, cached and resident memory** do not depend on it either.
 - **Calibrations** are one per 42 000 uses of the most used size class. No counter overflows before 2^64.
 ";
 
@@ -314,9 +313,8 @@ fn check_flat(looks: &[Look], broken: &mut Vec<String>) {
         let grew = |memory: fn(&Look) -> Option<usize>, margin| {
             memory(then).zip(memory(now)).is_some_and(|(then, now)| now > then + margin)
         };
-        // A shelf is made when a trim or a calibration first lays something on it: 20 at the most. What is resident is
-        // for the C library to round.
-        let grown = grew(|look| look.structure_bytes, 20 * SHELF_BYTES_MAX)
+        // What is resident is for the C library to round.
+        let grown = grew(|look| look.structure_bytes, 0)
             || grew(|look| Some(look.stats.retained_bytes), 0)
             || grew(|look| look.resident_bytes, 256 << 10);
         if grown {
@@ -324,8 +322,6 @@ fn check_flat(looks: &[Look], broken: &mut Vec<String>) {
         }
     }
 }
-
-const SHELF_BYTES_MAX: usize = 1 << 10;
 
 // ---- What is looked at.
 
