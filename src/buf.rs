@@ -11,7 +11,7 @@ use std::collections::TryReserveError;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::io::{self, Read, Write};
-use std::mem::{self, ManuallyDrop};
+use std::mem::{self, ManuallyDrop, MaybeUninit};
 use std::ops::{Deref, DerefMut, RangeBounds};
 use std::str::Utf8Error;
 
@@ -21,12 +21,13 @@ use crate::class::MAX_CLASS_SIZE;
 use crate::leak_trace::Ticket;
 use crate::learn::usage::Peak;
 use crate::pool::Pool;
+use crate::pool_ref::PoolRef;
 use crate::storage::RawBuf;
 
 /// A byte buffer on loan from a [`Pool`]; its end returns the buffer.
 ///
 /// It reads as `[u8]` and is written through [`io::Write`], [`fmt::Write`], [`Extend`], [`bytes::BufMut`] or its own
-/// methods, all of which grow through the pool: a write that does not fit takes a larger buffer, copies, and gives the
+/// methods (`write!` needs one of the two `Write` traits in scope; with both it is ambiguous), all of which grow through the pool: a write that does not fit takes a larger buffer, copies, and gives the
 /// smaller one back. `P` is how the guard holds on to its pool: `&Pool`, or `Arc<Pool>` for a guard without a lifetime.
 /// The guard is `Send` and `Sync` where `P` is, and may be dropped on any thread, while unwinding, and inside a
 /// thread-local's destructor.
@@ -37,6 +38,7 @@ use crate::storage::RawBuf;
 ///
 /// ```
 /// use bytebufferpool::Pool;
+/// use std::io::Write;
 ///
 /// let pool = Pool::new();
 /// let mut buf = pool.get();
@@ -295,25 +297,6 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
         self.extend_from_slice(text.as_bytes());
     }
 
-    /// Appends formatted text; this is what `write!` calls, whichever of the two `Write` traits is imported.
-    ///
-    /// # Errors
-    ///
-    /// Only when a `Display` or other formatting implementation returns one; writing itself does not fail.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let mut buf = bytebufferpool::get();
-    /// write!(buf, "{:>4}", 42)?;
-    /// assert_eq!(buf, *b"  42");
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    #[inline]
-    pub fn write_fmt(&mut self, args: fmt::Arguments<'_>) -> io::Result<()> {
-        fmt::Write::write_fmt(self, args).map_err(|_| io::Error::other("a formatting trait returned an error"))
-    }
-
     /// Makes room for at least `additional` more bytes.
     ///
     /// The pool learns from it: the use counts with at least the length that was reserved, also if that room was there
@@ -340,6 +323,17 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
     #[inline]
     pub(crate) fn make_room(&mut self, additional: usize) {
         if additional > self.vec.capacity() - self.vec.len() {
+            self.grow(additional);
+        }
+    }
+
+    /// Moves to a larger buffer; an empty guard gets its buffer here.
+    #[cold]
+    fn grow(&mut self, additional: usize) {
+        if self.peak == Peak::NO_USE {
+            *self.vec = self.pool.as_ref().take_at_least(additional);
+            self.peak = Peak::PLAIN;
+        } else {
             self.pool.as_ref().grow(&mut self.vec, additional);
         }
     }
@@ -348,7 +342,7 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
     #[cold]
     #[inline(never)]
     fn grow_and_extend(&mut self, bytes: &[u8]) {
-        self.pool.as_ref().grow(&mut self.vec, bytes.len());
+        self.grow(bytes.len());
         self.vec.extend_from_slice(bytes);
     }
 
@@ -369,7 +363,12 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
     #[inline]
     pub fn try_reserve(&mut self, additional: usize) -> Result<(), TryReserveError> {
         if additional > self.vec.capacity() - self.vec.len() {
-            self.pool.as_ref().try_grow(&mut self.vec, additional)?;
+            if self.peak == Peak::NO_USE {
+                *self.vec = self.pool.as_ref().try_take_at_least(additional)?;
+                self.peak = Peak::PLAIN;
+            } else {
+                self.pool.as_ref().try_grow(&mut self.vec, additional)?;
+            }
         }
         self.peak.reserve(self.vec.len() + additional);
         Ok(())
@@ -403,6 +402,66 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
     pub fn append(&mut self, other: &mut Vec<u8>) {
         self.extend_from_slice(other);
         other.clear();
+    }
+
+    /// Removes the last byte and returns it. `O(1)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut buf = bytebufferpool::get();
+    /// buf.push_str("[1,2,");
+    /// assert_eq!(buf.pop(), Some(b','));
+    /// ```
+    #[inline]
+    pub fn pop(&mut self) -> Option<u8> {
+        self.peak.raise(self.vec.len());
+        self.vec.pop()
+    }
+
+    /// The spare capacity, for code that writes into it and then calls [`set_len`](PooledBuf::set_len).
+    ///
+    /// It may be empty: call [`reserve`](PooledBuf::reserve) first. What it holds is unspecified, and another user's bytes may
+    /// be among them, so it must not be handed on as `&mut [u8]`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut buf = bytebufferpool::get();
+    /// buf.reserve(3);
+    /// for (place, byte) in buf.spare_capacity_mut().iter_mut().zip(*b"abc") {
+    ///     place.write(byte);
+    /// }
+    /// // SAFETY: three bytes were written.
+    /// unsafe { buf.set_len(3) };
+    /// assert_eq!(buf, *b"abc");
+    /// ```
+    #[inline]
+    #[doc(alias = "split")]
+    pub fn spare_capacity_mut(&mut self) -> &mut [MaybeUninit<u8>] {
+        if self.peak == Peak::NO_USE {
+            self.grow(1);
+        }
+        self.vec.spare_capacity_mut()
+    }
+
+    /// Sets the length, for bytes that were written by way of [`spare_capacity_mut`](PooledBuf::spare_capacity_mut).
+    ///
+    /// # Safety
+    ///
+    /// `len` is at most the [`capacity`](PooledBuf::capacity), and the first `len` bytes are initialized.
+    ///
+    /// # Examples
+    ///
+    /// See [`spare_capacity_mut`](PooledBuf::spare_capacity_mut).
+    #[allow(unsafe_code)]
+    #[inline]
+    #[doc(alias = "advance")]
+    pub unsafe fn set_len(&mut self, len: usize) {
+        self.peak.raise(self.vec.len());
+        debug_assert!(len <= self.vec.capacity(), "a length of {len} in a capacity of {}", self.vec.capacity());
+        // SAFETY: the caller's promise.
+        unsafe { self.vec.set_len(len) };
     }
 
     /// Replaces the contents by `bytes`.
@@ -491,6 +550,9 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
     /// ```
     #[inline]
     pub fn as_vec_mut(&mut self) -> &mut Vec<u8> {
+        if self.peak == Peak::NO_USE {
+            self.grow(1);
+        }
         self.peak.raise(self.vec.len());
         &mut self.vec
     }
@@ -509,8 +571,10 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
     /// ```
     #[must_use = "consider `discard` to free the buffer"]
     pub fn into_vec(mut self) -> Vec<u8> {
-        self.pool.as_ref().detach(self.peak, self.vec.len());
-        self.peak = Peak::ENDED;
+        if self.peak != Peak::NO_USE {
+            self.pool.as_ref().detach(self.peak, self.vec.len());
+            self.peak = Peak::NO_USE;
+        }
         mem::take(&mut *self.vec)
     }
 
@@ -534,7 +598,7 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
     where
         P: Send + 'static,
     {
-        Bytes::from_owner(self)
+        if self.peak == Peak::NO_USE { Bytes::new() } else { Bytes::from_owner(self) }
     }
 
     /// Ends the loan and frees the buffer instead of returning it.
@@ -547,9 +611,51 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
     /// assert_eq!(pool.stats().retained_buffers, 0);
     /// ```
     pub fn discard(mut self) {
-        let vec = mem::take(&mut *self.vec);
-        self.pool.as_ref().discard(vec, self.peak);
-        self.peak = Peak::ENDED;
+        if self.peak != Peak::NO_USE {
+            let vec = mem::take(&mut *self.vec);
+            self.pool.as_ref().discard(vec, self.peak);
+            self.peak = Peak::NO_USE;
+        }
+    }
+}
+
+impl<P: PoolRef> PooledBuf<P> {
+    /// A guard without a buffer: it gets one of the pool with the first byte that it needs room for.
+    ///
+    /// Costs nothing until then, and nothing at all if it is not written to. The first write that is not empty,
+    /// [`reserve`](PooledBuf::reserve), [`as_vec_mut`](PooledBuf::as_vec_mut),
+    /// [`spare_capacity_mut`](PooledBuf::spare_capacity_mut) or `chunk_mut` is the get, with room for what is written and at
+    /// least the default size; the statistics know nothing of the guard before.
+    ///
+    /// # Examples
+    ///
+    /// A field gives its buffer away:
+    ///
+    /// ```
+    /// use bytebufferpool::{Pool, PooledBuf};
+    ///
+    /// struct Lines<'p> {
+    ///     pool: &'p Pool,
+    ///     line: PooledBuf<&'p Pool>,
+    /// }
+    ///
+    /// impl<'p> Lines<'p> {
+    ///     fn take(&mut self) -> PooledBuf<&'p Pool> {
+    ///         std::mem::replace(&mut self.line, PooledBuf::empty(self.pool))
+    ///     }
+    /// }
+    ///
+    /// let pool = Pool::new();
+    /// let mut lines = Lines { pool: &pool, line: PooledBuf::empty(&pool) };
+    /// assert_eq!(pool.stats().gets, 0);
+    /// lines.line.push_str("a line");
+    /// assert_eq!(lines.take(), *b"a line");
+    /// assert_eq!((pool.stats().gets, lines.line.capacity()), (1, 0));
+    /// ```
+    #[inline]
+    #[cfg_attr(feature = "leak-trace", track_caller)]
+    pub fn empty(pool: P) -> PooledBuf<P> {
+        PooledBuf { vec: ManuallyDrop::new(Vec::new()), peak: Peak::NO_USE, trace: pool.as_ref().begin_trace(), pool }
     }
 }
 
@@ -618,9 +724,35 @@ impl<P: AsRef<Pool>> Borrow<[u8]> for PooledBuf<P> {
     }
 }
 
+/// As a byte string, `b"…"`, as `Bytes` does.
 impl<P: AsRef<Pool>> fmt::Debug for PooledBuf<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.as_slice().fmt(f)
+        f.write_str("b\"")?;
+        debug_bytes(self.as_slice(), f)?;
+        f.write_str("\"")
+    }
+}
+
+/// The inside of a byte string.
+pub(crate) fn debug_bytes(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for &byte in bytes {
+        match byte {
+            b'\n' => f.write_str("\\n")?,
+            b'\r' => f.write_str("\\r")?,
+            b'\t' => f.write_str("\\t")?,
+            b'\0' => f.write_str("\\0")?,
+            b'\\' | b'"' => write!(f, "\\{}", byte as char)?,
+            0x20..0x7f => write!(f, "{}", byte as char)?,
+            _ => write!(f, "\\x{byte:02x}")?,
+        }
+    }
+    Ok(())
+}
+
+impl<P: AsRef<Pool>> From<PooledBuf<P>> for Vec<u8> {
+    /// [`PooledBuf::into_vec`].
+    fn from(buf: PooledBuf<P>) -> Vec<u8> {
+        buf.into_vec()
     }
 }
 
@@ -643,6 +775,12 @@ impl<P: AsRef<Pool>> Write for PooledBuf<P> {
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.extend_from_slice(bytes);
         Ok(())
+    }
+
+    /// Fails only when a `Display` or other formatting implementation does; writing itself does not fail.
+    #[inline]
+    fn write_fmt(&mut self, args: fmt::Arguments<'_>) -> io::Result<()> {
+        fmt::Write::write_fmt(self, args).map_err(|_| io::Error::other("a formatting trait returned an error"))
     }
 
     fn write_vectored(&mut self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
@@ -722,16 +860,16 @@ macro_rules! eq_with_bytes {
     ($([$($generics:tt)*] $other:ty),* $(,)?) => {$(
         impl<$($generics)* P: AsRef<Pool>> PartialEq<$other> for PooledBuf<P> {
             fn eq(&self, other: &$other) -> bool {
-                self.as_slice() == &other[..]
+                self.as_slice() == AsRef::<[u8]>::as_ref(other)
             }
         }
 
         impl<$($generics)* P: AsRef<Pool>> PartialEq<PooledBuf<P>> for $other {
             fn eq(&self, other: &PooledBuf<P>) -> bool {
-                &self[..] == other.as_slice()
+                AsRef::<[u8]>::as_ref(self) == other.as_slice()
             }
         }
     )*};
 }
 
-eq_with_bytes!([] [u8], [] &[u8], [const N: usize,] [u8; N], [const N: usize,] &[u8; N], [] Vec<u8>, [] Bytes);
+eq_with_bytes!([] [u8], [] &[u8], [const N: usize,] [u8; N], [const N: usize,] &[u8; N], [] Vec<u8>, [] Bytes, [] str, [] &str);

@@ -38,12 +38,14 @@ mod loom_tests;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 mod pool;
+mod pool_ref;
 mod record;
 mod recorder;
 mod registry;
 mod scrub;
 mod stats;
 mod storage;
+mod string;
 mod sync;
 #[cfg(all(test, not(pool_loom)))]
 mod tests;
@@ -56,9 +58,11 @@ pub use class::{CLASSES, MAX_CLASS_SIZE, MIN_CLASS_SIZE};
 pub use leak_trace::{OutstandingReport, OutstandingSite};
 pub use learn::sizing::{Calibration, DefaultSize};
 pub use pool::Pool;
+pub use pool_ref::PoolRef;
 pub use record::{Recorded, Recording};
 pub use registry::{Registry, UnknownPool};
 pub use stats::{ClassStats, Dropped, Stats};
+pub use string::{FromUtf8Error, PooledString};
 pub use trimmer::Trimmer;
 
 #[cfg(not(pool_loom))]
@@ -84,6 +88,42 @@ use loom_tests::stand_ins::GLOBAL;
 pub fn get() -> PooledBuf {
     GLOBAL.get()
 }
+
+/// An empty buffer with room for at least `capacity` bytes from the process-wide pool: [`Pool::get_with_capacity`] of
+/// [`global()`].
+///
+/// # Panics
+///
+/// When `capacity` is above `isize::MAX`.
+///
+/// # Examples
+///
+/// ```
+/// assert!(bytebufferpool::get_with_capacity(1000).capacity() >= 1000);
+/// ```
+#[inline]
+#[cfg_attr(feature = "leak-trace", track_caller)]
+pub fn get_with_capacity(capacity: usize) -> PooledBuf {
+    GLOBAL.get_with_capacity(capacity)
+}
+
+/// An empty text from the process-wide pool: [`Pool::get_string`] of [`global()`].
+///
+/// # Examples
+///
+/// ```
+/// let mut text = bytebufferpool::get_string();
+/// text.push_str("hello");
+/// assert_eq!(text, "hello");
+/// ```
+#[inline]
+#[cfg_attr(feature = "leak-trace", track_caller)]
+pub fn get_string() -> PooledString {
+    GLOBAL.get_string()
+}
+
+/// A buffer of a pool behind an `Arc`: `'static`, and it keeps its pool alive. Of [`Pool::get_owned`].
+pub type OwnedBuf = PooledBuf<std::sync::Arc<Pool>>;
 
 /// Donates a `Vec` to the process-wide pool: [`Pool::put`] of [`global()`].
 ///

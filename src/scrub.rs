@@ -12,9 +12,9 @@
 //! and its second try.
 
 #[cfg(not(feature = "zeroize"))]
-pub(crate) use plain::{reserve, scrub, try_reserve};
+pub(crate) use plain::{reserve, scrub, try_reserve, try_reserve_exact};
 #[cfg(feature = "zeroize")]
-pub(crate) use wiping::{reserve, scrub, try_reserve};
+pub(crate) use wiping::{reserve, scrub, try_reserve, try_reserve_exact};
 
 #[cfg(not(feature = "zeroize"))]
 mod plain {
@@ -42,6 +42,10 @@ mod plain {
 
     pub(crate) fn try_reserve(vec: &mut Vec<u8>, additional: usize) -> Result<(), TryReserveError> {
         vec.try_reserve(additional)
+    }
+
+    pub(crate) fn try_reserve_exact(vec: &mut Vec<u8>, additional: usize) -> Result<(), TryReserveError> {
+        vec.try_reserve_exact(additional)
     }
 }
 
@@ -92,6 +96,14 @@ mod wiping {
             // Fails, with the error that a `Vec` gives.
             None => return vec.try_reserve(additional),
         }
+        move_to(larger, vec);
+        Ok(())
+    }
+
+    /// `Vec::try_reserve_exact`, but what it leaves behind is wiped.
+    pub(crate) fn try_reserve_exact(vec: &mut Vec<u8>, additional: usize) -> Result<(), TryReserveError> {
+        let mut larger = Vec::new();
+        larger.try_reserve_exact(vec.len().saturating_add(additional))?;
         move_to(larger, vec);
         Ok(())
     }

@@ -9,6 +9,7 @@ mod channel;
 #[path = "support/counting.rs"]
 mod counting;
 
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;

@@ -18,9 +18,9 @@ impl Peak {
     /// A use that began without a size.
     pub(crate) const PLAIN: Peak = Peak(0);
 
-    /// The use was counted and its buffer is gone. No use reaches it: a buffer of so many bytes cannot exist, as the address
-    /// space also holds this program.
-    pub(crate) const ENDED: Peak = Peak(usize::MAX);
+    /// There is no use: it has not begun, or it was counted and its buffer is gone. No use reaches this: a buffer of so many
+    /// bytes cannot exist, as the address space also holds this program.
+    pub(crate) const NO_USE: Peak = Peak(usize::MAX);
 
     /// A use that asked for `capacity` bytes, and has got them.
     #[inline]
@@ -55,7 +55,7 @@ impl Peak {
         self.0 >> PEAK_SHIFT
     }
 
-    /// On 32-bit targets a peak stops below 1 GiB, far above the largest class, and short of `ENDED`.
+    /// On 32-bit targets a peak stops below 1 GiB, far above the largest class, and short of `NO_USE`.
     #[inline]
     const fn peak_bits(len: usize) -> usize {
         const PEAK_MAX: usize = (usize::MAX >> PEAK_SHIFT) - 1;

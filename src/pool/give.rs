@@ -71,7 +71,7 @@ impl Pool {
     #[cold]
     #[inline(never)]
     fn finish_slow(&self, len: usize, raw: RawBuf, peak: Peak) {
-        if peak != Peak::ENDED {
+        if peak != Peak::NO_USE {
             let usage = peak.finish(len);
             self.op().finish(raw.into_vec(), usage, usage.written(len));
         }

@@ -6,7 +6,7 @@ use super::lease::note_lease;
 use super::shared::{Op, Pool};
 use crate::class::{LOOK_UP_CLASSES, MAX_CLASS_SIZE, class_of, class_or_none, size_of_class};
 use crate::learn::counters::Reason;
-use crate::scrub::{reserve, scrub, try_reserve};
+use crate::scrub::{reserve, scrub, try_reserve, try_reserve_exact};
 use crate::storage::{BATCH_SLOTS, Batch, Charge, Local, ROWS, RawBuf, SMALL_CLASSES, Stamp, slots_max};
 
 impl Pool {
@@ -24,6 +24,20 @@ impl Pool {
     #[inline]
     pub(super) fn try_take(&self, capacity: usize) -> Result<Vec<u8>, TryReserveError> {
         self.take_cached(|_| class_or_none(capacity)).map_or_else(|| self.try_take_slow(capacity), Ok)
+    }
+
+    /// For an empty guard: the room that it needs, and at least the default size.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn take_at_least(&self, capacity: usize) -> Vec<u8> {
+        self.op().get_or_abort(capacity.max(self.default_size()))
+    }
+
+    /// The same, or an error.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn try_take_at_least(&self, capacity: usize) -> Result<Vec<u8>, TryReserveError> {
+        self.op().get(capacity.max(self.default_size()))
     }
 
     /// From this thread's cache or its row of the table.
@@ -187,6 +201,10 @@ impl<'p> Op<'p> {
             _ => return try_reserve(vec, additional),
         };
         let least = class_of(needed);
+        if least > self.highest_class_to_grow_in() {
+            // Such a buffer is freed when it comes back, and the allocator moves a large block's pages instead of its bytes.
+            return try_reserve_exact(vec, size_of_class(least) - vec.len());
+        }
         let class = least.max(self.pool.epoch.load().jump_class());
         let larger = match self.take(class) {
             Some(larger) => larger,
@@ -207,11 +225,22 @@ impl<'p> Op<'p> {
         }
         // An allocator that has refused once is tried once more.
         match vec.len().checked_add(additional) {
-            Some(needed) if needed <= MAX_CLASS_SIZE => {
-                let larger = self.allocate_or_abort(size_of_class(class_of(needed)));
+            Some(needed) if needed <= size_of_class(self.highest_class_to_grow_in()) => {
+                let larger = self.allocate_or_abort(needed);
                 self.move_to(larger, vec);
             }
             _ => reserve(vec, additional),
+        }
+    }
+
+    /// Growth up to this class moves to another buffer of the pool. Before the first calibration everything is kept, and a
+    /// giant that grew through all classes would leave a buffer in each.
+    fn highest_class_to_grow_in(self) -> usize {
+        let max_class = self.pool.epoch.load().max_class();
+        if self.core.calibrator.calibrations() > 0 {
+            max_class
+        } else {
+            max_class.min(class_of(UNCALIBRATED_GROWTH_MAX))
         }
     }
 
@@ -270,3 +299,6 @@ impl<'p> Op<'p> {
 fn size_to_allocate(capacity: usize) -> usize {
     if capacity > MAX_CLASS_SIZE { capacity } else { size_of_class(class_of(capacity)) }
 }
+
+/// Above this size a buffer grows by the allocator's `realloc` until the pool has learned a max size, in bytes.
+const UNCALIBRATED_GROWTH_MAX: usize = 1 << 20;

@@ -230,7 +230,6 @@ enum_with_all! {
         ExtendFromWithin,
         Push,
         PushStr,
-        InherentWriteFmt,
         IoWrite,
         IoWriteAll,
         IoWriteVectored,
@@ -736,7 +735,7 @@ impl Mirror {
                 self.extend(locked, &again);
             }
             How::Push => self.extend(locked, &[salt]),
-            How::InherentWriteFmt | How::IoWriteFmt | How::FmtWriteFmt => {
+            How::IoWriteFmt | How::FmtWriteFmt => {
                 fmt::write(&mut Formatted(self, locked), format_args!("{}{by:>9}{}", salt as char, text(&bytes)))
                     .expect("never fails");
             }
@@ -808,7 +807,6 @@ fn write_to_guard<P: AsRef<Pool>>(buf: &mut PooledBuf<P>, write: &Write) {
         How::ExtendFromWithin => buf.extend_from_within(within(before, by, len)),
         How::Push => buf.push(salt),
         How::PushStr => buf.push_str(text(&bytes)),
-        How::InherentWriteFmt => write!(buf, "{}{by:>9}{}", salt as char, text(&bytes)).expect("never fails"),
         How::IoWrite => assert_eq!(io::Write::write(buf, &bytes).expect("never fails"), len),
         How::IoWriteAll => {
             io::Write::write_all(buf, &bytes).expect("never fails");

@@ -103,7 +103,11 @@ impl Reference {
         let Some(needed) = vec.len().checked_add(additional).filter(|&needed| needed <= MAX_CLASS_SIZE) else {
             return vec.try_reserve(additional);
         };
+        let limit = if self.calibrations > 0 { self.sizes.max_size() } else { self.sizes.max_size().min(1 << 20) };
         let mut target = size_of_class(class_of(needed));
+        if target > limit {
+            return vec.try_reserve_exact(target - vec.len());
+        }
         if self.config.growth == Growth::MaxSize && self.calibrations > 0 {
             target = target.max(self.sizes.max_size().min(1 << 20));
         }

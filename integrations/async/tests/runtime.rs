@@ -1,7 +1,7 @@
 //! Guards in futures: across awaits, in tasks that are cancelled, on both runtimes, and under tokio's own io.
 
 use std::future::{Future, pending};
-use std::io;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 

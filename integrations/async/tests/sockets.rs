@@ -2,6 +2,7 @@
 //! likes, many connections share the pool, and a peer may go away.
 
 use std::future::Future;
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;

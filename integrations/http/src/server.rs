@@ -1,7 +1,7 @@
 //! The server: hyper on tokio's multi-threaded runtime.
 
 use std::convert::Infallible;
-use std::io;
+use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
