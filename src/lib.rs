@@ -28,6 +28,7 @@ mod budget;
 mod buf;
 mod buf_mut;
 mod builder;
+mod chunked;
 mod class;
 mod depot;
 #[cfg_attr(not(feature = "leak-trace"), path = "leak_trace_off.rs")]
@@ -53,6 +54,7 @@ mod trimmer;
 
 pub use buf::PooledBuf;
 pub use builder::{BuildError, Builder, Growth};
+pub use chunked::{ChunkedBuf, ChunkedReader, Chunks, FrozenChunks};
 pub use class::{CLASSES, MAX_CLASS_SIZE, MIN_CLASS_SIZE};
 #[cfg(feature = "leak-trace")]
 pub use leak_trace::{OutstandingReport, OutstandingSite};

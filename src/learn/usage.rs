@@ -79,6 +79,11 @@ impl Use {
         Peak::PLAIN.finish(len)
     }
 
+    /// A use that counts with `size` bytes as asked for.
+    pub(crate) fn asked(size: usize) -> Use {
+        Peak::asked(size).finish(0)
+    }
+
     #[cfg(all(test, not(pool_loom)))]
     pub(crate) fn of(peak: usize, asked: bool) -> Use {
         Use { peak, asked, is_peak_written: false }

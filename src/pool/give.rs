@@ -89,7 +89,7 @@ impl Pool {
 
 impl<'p> Op<'p> {
     /// A guard ended and its buffer comes back.
-    pub(super) fn finish(self, mut vec: Vec<u8>, usage: Use, written: usize) {
+    pub(crate) fn finish(self, mut vec: Vec<u8>, usage: Use, written: usize) {
         self.count(usage);
         scrub(&mut vec, written);
         self.keep_used(vec, usage.counted_class());

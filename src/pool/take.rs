@@ -105,7 +105,7 @@ impl<'p> Op<'p> {
     }
 
     /// The same, as a `Vec` has it: memory exhaustion aborts, and a capacity above `isize::MAX` panics.
-    pub(super) fn get_or_abort(self, capacity: usize) -> Vec<u8> {
+    pub(crate) fn get_or_abort(self, capacity: usize) -> Vec<u8> {
         self.get(capacity).unwrap_or_else(|_| {
             // An allocator that has refused once is tried once more.
             let vec = self.allocate_or_abort(capacity);

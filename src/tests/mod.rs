@@ -5,6 +5,7 @@
 //! ([`crate::tests::reference`]) is no part of the public surface.
 
 mod calibration_oracle;
+mod chunked;
 mod classes;
 mod clock;
 mod costs;
@@ -13,3 +14,4 @@ mod early;
 mod go_differential;
 mod operations;
 pub(crate) mod reference;
+mod string;
