@@ -2,7 +2,7 @@
 //!
 //! `Stats::outstanding` says that buffers are not returned; this says whose. One guard in so many, chosen at random, is
 //! noted in a table of its pool with the place of its `get` and the time. At random, because a program that gets three
-//! buffers in turn would with a count always show the same one. A guard that is not chosen costs 30 to 45 instructions;
+//! buffers in turn would with a count always show the same one. A guard that is not chosen costs about 30 instructions;
 //! one that is chosen costs a lock and a row of the table.
 //!
 //! The table is a `Vec` of rows with a list of the free ones, because a `Vec` can grow fallibly: a guard for which
