@@ -1,8 +1,9 @@
-//! The byte budget: what may lie idle, charged before a buffer is laid down.
+//! The byte budget: what may be cached, charged before a buffer is.
 //!
-//! Charging every put costs a locked instruction on a line that all threads share. So thread caches *lease* slots: the
-//! budget is charged for a run of them at once, whether they are filled or not, and `push` only compares a length with
-//! the lease. `charged` is therefore never less than the bytes that lie idle, and it never exceeds the maximum.
+//! To charge every put would cost a locked instruction on a line that all threads share. So thread caches *lease*
+//! slots: a run of them is charged at once, whether they are filled or not, and `push` only compares a length with the
+//! lease. `charged` is therefore never less than the cached bytes, and it never exceeds the maximum. See
+//! docs/design.md.
 
 use std::sync::Arc;
 
@@ -11,12 +12,12 @@ use crate::sync::{AtomicUsize, Ordering, Padded};
 #[derive(Debug)]
 pub(crate) struct Budget {
     bytes_max: usize,
-    /// Leases of thread caches together take no more than this, half of the budget: the buffers that a sleeping thread
-    /// holds cannot be reached, and must leave room for the threads that work.
+    /// All leases together take no more than this, half of the budget. Nobody can reach the cache of a sleeping thread,
+    /// so there must be room left for the threads that work.
     leased_bytes_max: usize,
     charged: Padded<AtomicUsize>,
     leased: Padded<AtomicUsize>,
-    /// A budget over several pools: everything is charged there too.
+    /// A common budget of several pools: everything is charged there too.
     parent: Option<Arc<Budget>>,
 }
 
@@ -31,7 +32,7 @@ impl Budget {
         }
     }
 
-    /// A budget that is part of another one, or not.
+    /// A budget within `parent`, if there is one.
     pub(crate) fn within(bytes_max: usize, parent: Option<Arc<Budget>>) -> Budget {
         let mut budget = Budget::new(bytes_max);
         budget.parent = parent;
@@ -50,7 +51,7 @@ impl Budget {
         }
         let granted = self.parent.as_ref().is_none_or(|parent| parent.charge(bytes));
         if !granted {
-            // What the parent refuses must not stay here. Relaxed: as in `release`. Model: loom_tests::budget::
+            // What the parent refuses must not stay charged here. Relaxed: as in `release`. Model: loom_tests::budget::
             // what_a_common_budget_refuses_is_given_back.
             self.charged.fetch_sub(bytes, Ordering::Relaxed);
         }
@@ -71,10 +72,10 @@ impl Budget {
         }
     }
 
-    /// Moves bytes that are charged already, of buffers in the shared part, to the leases of a thread that has leased
+    /// Moves bytes that are charged already, for buffers in the shared part, to the leases of a thread that has leased
     /// `held` bytes.
     ///
-    /// A thread may lease no more than a sixteenth of what all leases leave of their half: the dynamic threshold of
+    /// A thread may lease at most a sixteenth of what all leases leave of their half: the dynamic threshold of
     /// Choudhury & Hahne ("Dynamic queue length thresholds for shared-memory packet switches", IEEE/ACM Transactions on
     /// Networking, 1998). So with the default budget 250 threads with full caches still leave the next one a lease.
     pub(crate) fn lease_charged(&self, bytes: usize, held: usize) -> bool {
@@ -109,7 +110,7 @@ impl Budget {
         true
     }
 
-    /// Takes bytes out of the leases; they stay charged.
+    /// Takes bytes out of the leases. They stay charged.
     pub(crate) fn unlease(&self, bytes: usize) {
         // Relaxed, and model: as in `release`.
         let before = self.leased.fetch_sub(bytes, Ordering::Relaxed);
@@ -123,7 +124,7 @@ impl Budget {
         }
     }
 
-    /// Whether other pools charge a common budget too.
+    /// Whether there is a common budget that other pools charge too.
     pub(crate) fn is_shared(&self) -> bool {
         self.parent.is_some()
     }
@@ -133,7 +134,7 @@ impl Budget {
     }
 }
 
-/// A pool ends with what lay in it; its share of the common budget is free again.
+/// A pool is dropped with everything in it: its share of the common budget is free again.
 impl Drop for Budget {
     fn drop(&mut self) {
         if let Some(parent) = self.parent.take() {
@@ -155,8 +156,8 @@ fn add_if(counter: &AtomicUsize, bytes: usize, is_within: impl Fn(usize) -> bool
         .is_ok()
 }
 
-/// One thread's leases are at most this part of what is left: a sixteenth, so that seventeen greedy threads find about
-/// two thirds of a half taken and not all of it. In models two threads must find the end of it.
+/// One thread's leases are at most this part of what is left: a sixteenth. So seventeen greedy threads take about two
+/// thirds of the half and not all of it. In models it is all, so that two threads find the end of it.
 const LEASE_SHARE: usize = if cfg!(pool_loom) { 1 } else { 16 };
 
 #[cfg(all(test, not(pool_loom)))]

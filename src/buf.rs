@@ -1,9 +1,9 @@
-//! The guard: a buffer on loan.
+//! The guard: a borrowed buffer.
 //!
-//! The `Vec` lies inline in the guard, not behind a pointer to the pool's slot: a boxed one costs 1 ns per append.
-//! Writing through the guard never reallocates: what no longer fits moves to a larger buffer of the pool, and the
-//! smaller one goes back at once, so that no size class drains into the ones above it. The one door for code that
-//! wants a `Vec` is [`PooledBuf::as_vec_mut`].
+//! The `Vec` is inline in the guard, not behind a pointer to the pool's slot: that would cost 1 ns per append. Writing
+//! through the guard never reallocates. What no longer fits moves to a larger buffer of the pool, and the smaller one
+//! is returned at once, so that no size class loses its buffers to the classes above it. [`PooledBuf::as_vec_mut`] is
+//! the one way for code that wants a `Vec`.
 
 use std::borrow::Borrow;
 use std::cmp::Ordering;
@@ -24,15 +24,15 @@ use crate::pool::Pool;
 use crate::pool_ref::PoolRef;
 use crate::storage::RawBuf;
 
-/// A byte buffer on loan from a [`Pool`]; its end returns the buffer.
+/// A byte buffer borrowed from a [`Pool`]; dropping it returns the buffer.
 ///
 /// It reads as `[u8]` and is written through [`io::Write`], [`fmt::Write`], [`Extend`], [`bytes::BufMut`] or its own
-/// methods (`write!` needs one of the two `Write` traits in scope; with both it is ambiguous), all of which grow through the pool: a write that does not fit takes a larger buffer, copies, and gives the
-/// smaller one back. `P` is how the guard holds on to its pool: `&Pool`, or `Arc<Pool>` for a guard without a lifetime.
+/// methods (`write!` needs one of the two `Write` traits in scope, and is ambiguous with both). All of them grow through the pool: a write that does not fit takes a larger buffer, copies, and returns the
+/// smaller one. `P` is how the guard refers to its pool: `&Pool`, or `Arc<Pool>` for a guard without a lifetime.
 /// The guard is `Send` and `Sync` where `P` is, and may be dropped on any thread, while unwinding, and inside a
 /// thread-local's destructor.
 ///
-/// What of the memory lies behind the length is unspecified, and no safe method reads it.
+/// The contents of the spare capacity are unspecified, and no safe method reads them.
 ///
 /// # Examples
 ///
@@ -69,7 +69,7 @@ use crate::storage::RawBuf;
 /// drop(buf);
 /// ```
 ///
-/// A buffer that went back cannot be read, neither through the guard nor through a slice of it:
+/// A returned buffer cannot be read, neither through the guard nor through a slice of it:
 ///
 /// ```compile_fail,E0382
 /// let buf = bytebufferpool::get();
@@ -91,8 +91,8 @@ use crate::storage::RawBuf;
 /// drop(buf);
 /// ```
 ///
-/// A guard that borrows its pool goes to threads that end before the pool does, and is frozen only if the pool is a
-/// `static` or behind an `Arc`:
+/// A guard that borrows its pool can be sent to threads that end before the pool does. It can be frozen only if the
+/// pool is a `static` or behind an `Arc`:
 ///
 /// ```compile_fail,E0597
 /// use bytebufferpool::Pool;
@@ -124,7 +124,7 @@ use crate::storage::RawBuf;
 /// ```
 #[must_use = "a buffer that is dropped at once was fetched for nothing; consider `prefill` to warm a pool up"]
 pub struct PooledBuf<P: AsRef<Pool> = &'static Pool> {
-    /// Taken by whatever ends the guard. Not dropped by itself, which would cost a look at its capacity every time.
+    /// Taken by whatever ends the guard. It has no drop of its own, which would check its capacity every time.
     vec: ManuallyDrop<Vec<u8>>,
     peak: Peak,
     trace: Ticket,
@@ -174,7 +174,7 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
         &self.vec
     }
 
-    /// The contents as text. `O(n)`: checks them.
+    /// The contents as text. `O(n)`: checks that they are UTF-8.
     ///
     /// # Errors
     ///
@@ -194,6 +194,8 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
     }
 
     /// Empties the buffer; the capacity stays. `O(1)`.
+    ///
+    /// The length until now still counts as the size of the use.
     ///
     /// # Examples
     ///
@@ -241,7 +243,7 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
     /// ```
     #[inline]
     pub fn extend_from_slice(&mut self, bytes: &[u8]) {
-        // Not `reserve` and then the rest: behind a growth the compiler no longer knows that there is room.
+        // Not `reserve` and then the rest: after a growth the compiler does not know that there is room.
         if bytes.len() > self.vec.capacity() - self.vec.len() {
             self.grow_and_extend(bytes);
         } else {
@@ -249,7 +251,7 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
         }
     }
 
-    /// Appends a copy of the range `src` of the contents.
+    /// Appends a copy of the range `src` of the contents. One copy; a second one if the buffer grows.
     ///
     /// # Panics
     ///
@@ -299,8 +301,9 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
 
     /// Makes room for at least `additional` more bytes.
     ///
-    /// The pool learns from it: the use counts with at least the length that was reserved, also if that room was there
-    /// already or is not filled. It does not become a use with a size asked for.
+    /// The pool learns from it: the use counts with at least the length that was reserved, even if that room was there
+    /// already or is not filled. So `get` learns to give that room. The use does not become one with an explicit
+    /// capacity. Costs a copy if the buffer grows.
     ///
     /// # Panics
     ///
@@ -319,7 +322,7 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
         self.peak.reserve(self.vec.len() + additional);
     }
 
-    /// `reserve`, of which the pool learns nothing.
+    /// `reserve`, from which the pool learns nothing.
     #[inline]
     pub(crate) fn make_room(&mut self, additional: usize) {
         if additional > self.vec.capacity() - self.vec.len() {
@@ -338,7 +341,8 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
         }
     }
 
-    /// Out of line, with nothing but a call at the many places where a serializer appends: see `pool.rs`.
+    /// Out of line, so that there is nothing but a call at the many places where a serializer appends: see
+    /// docs/design.md.
     #[cold]
     #[inline(never)]
     fn grow_and_extend(&mut self, bytes: &[u8]) {
@@ -346,12 +350,13 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
         self.vec.extend_from_slice(bytes);
     }
 
-    /// Makes room for at least `additional` more bytes, or says that it cannot. Counts as [`reserve`](PooledBuf::reserve).
+    /// Makes room for at least `additional` more bytes, or returns an error. Counts as [`reserve`](PooledBuf::reserve)
+    /// does.
     ///
     /// # Errors
     ///
-    /// When the length would overflow `isize::MAX` or the allocator has no memory; the buffer and the pool's counters are
-    /// then as before.
+    /// When the length would overflow `isize::MAX` or the allocator has no memory. The buffer and the pool's statistics
+    /// are then as before; a trim interval that was over may pass, as in every operation.
     ///
     /// # Examples
     ///
@@ -374,7 +379,7 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
         Ok(())
     }
 
-    /// Changes the length to `len`, filling with `value`.
+    /// Changes the length to `len`; new bytes are `value`.
     ///
     /// # Examples
     ///
@@ -389,7 +394,7 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
         self.vec.resize(len, value);
     }
 
-    /// Moves the contents of `other` to the end, leaving it empty with its capacity. One copy.
+    /// Appends the contents of `other`, which is left empty with its capacity. One copy.
     ///
     /// # Examples
     ///
@@ -479,13 +484,13 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
         self.extend_from_slice(bytes);
     }
 
-    /// Appends everything that `reader` gives until its end, and returns how many bytes that were.
+    /// Appends everything that `reader` gives until its end; returns how many bytes.
     ///
-    /// The reader is never handed memory with another user's bytes in it. `Interrupted` is retried.
+    /// The reader never gets memory with another user's bytes in it. `Interrupted` is retried.
     ///
     /// # Errors
     ///
-    /// The reader's; what was read before it stays in the buffer.
+    /// The reader's. What was read before it stays in the buffer.
     ///
     /// # Examples
     ///
@@ -499,7 +504,7 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
         loop {
             let room = self.vec.capacity() - self.vec.len();
             if room == 0 {
-                // A few bytes by way of the stack: an input that fits exactly must not grow the buffer to find its end.
+                // A few bytes on the stack: an input that fits exactly must not grow the buffer only to find its end.
                 let mut probe = [0; 32];
                 match reader.read(&mut probe) {
                     Ok(0) => break,
@@ -508,8 +513,8 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
                     Err(error) => return Err(error),
                 }
             } else if (&mut *reader).take(room as u64).read_to_end(&mut self.vec)? < room {
-                // `read_to_end` zeroes what a `Read::read` would otherwise see, retries `Interrupted`, and does not
-                // make the `Vec` grow, as the reader it sees ends with the room there is.
+                // `read_to_end` zeroes what a `Read::read` would otherwise see, and retries `Interrupted`. It does not
+                // make the `Vec` grow, because the reader that it sees ends where the room ends.
                 break;
             }
         }
@@ -536,10 +541,10 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
         writer.write_all(&self.vec)
     }
 
-    /// The `Vec` inside, for code that wants one. What stands in it when the guard ends is the buffer.
+    /// The `Vec` inside, for code that wants one. What is in it when the guard ends is returned to the pool.
     ///
-    /// A `Vec` grows by itself: it reallocates, and an odd capacity is cut down to a size class when it comes back.
-    /// Prefer the guard's own methods where there is a choice.
+    /// A `Vec` grows by itself: it reallocates, and a non-power-of-two capacity is cut down to a size class when the
+    /// buffer is returned. Prefer the guard's own methods where there is a choice.
     ///
     /// # Examples
     ///
@@ -557,9 +562,9 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
         &mut self.vec
     }
 
-    /// Takes the buffer out of the pool, contents and all. `O(1)`.
+    /// Takes the buffer out of the pool, with its contents. `O(1)`.
     ///
-    /// [`Pool::put`] brings it, or any other `Vec`, in again.
+    /// [`Pool::put`] gives it, or any other `Vec`, to the pool.
     ///
     /// # Examples
     ///
@@ -578,10 +583,10 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
         mem::take(&mut *self.vec)
     }
 
-    /// Makes the contents immutable and shareable; the buffer comes home when the last clone drops, on whichever
-    /// thread. `O(1)`, no copy, and exactly one small allocation (the reference count that the clones share).
+    /// Makes the contents immutable and shareable. `O(1)`, no copy, and exactly one small allocation.
     ///
-    /// Slices and splits of the result keep the whole buffer on loan.
+    /// The buffer is returned to the pool when the last clone is dropped, on whichever thread. Slices and splits of the
+    /// result keep the whole buffer in use. The allocation is the reference count that the clones share.
     ///
     /// # Examples
     ///
@@ -601,7 +606,7 @@ impl<P: AsRef<Pool>> PooledBuf<P> {
         if self.peak == Peak::NO_USE { Bytes::new() } else { Bytes::from_owner(self) }
     }
 
-    /// Ends the loan and frees the buffer instead of returning it.
+    /// Frees the buffer instead of returning it to the pool.
     ///
     /// # Examples
     ///
@@ -763,7 +768,7 @@ impl<P: AsRef<Pool> + Send + 'static> From<PooledBuf<P>> for Bytes {
     }
 }
 
-/// Never fails: there is always room, or the process is out of memory.
+/// Never fails: there is always room, or memory exhaustion aborts.
 impl<P: AsRef<Pool>> Write for PooledBuf<P> {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -784,7 +789,7 @@ impl<P: AsRef<Pool>> Write for PooledBuf<P> {
     }
 
     fn write_vectored(&mut self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
-        // Saturates, so that slices which overlap to more than memory holds are refused by `make_room`.
+        // Saturates: `make_room` then refuses overlapping slices that together are longer than memory.
         let len = slices.iter().fold(0, |len: usize, slice| len.saturating_add(slice.len()));
         self.make_room(len);
         for slice in slices {
@@ -816,7 +821,7 @@ impl<P: AsRef<Pool>> fmt::Write for PooledBuf<P> {
 impl<P: AsRef<Pool>> Extend<u8> for PooledBuf<P> {
     fn extend<I: IntoIterator<Item = u8>>(&mut self, bytes: I) {
         let bytes = bytes.into_iter();
-        // A hint is not to be trusted with an allocation of any size.
+        // A size hint may be wrong, so it must not cause an allocation of any size.
         self.make_room(bytes.size_hint().0.min(MAX_CLASS_SIZE));
         for byte in bytes {
             self.push(byte);

@@ -7,14 +7,14 @@ use bytes::{Buf, BufMut};
 use crate::buf::PooledBuf;
 use crate::pool::Pool;
 
-/// Grows through the pool; `remaining_mut` is what is left to `isize::MAX`.
+/// Grows through the pool. `remaining_mut` is `isize::MAX` less the length.
 ///
 /// # Panics
 ///
 /// `put_slice` and `put_bytes`, when the length would overflow `isize::MAX`.
 // SAFETY: the trait asks that `chunk_mut` gives memory that stays the same while no other method is called, and that
 // the bytes which `advance_mut` adds are those written there. Both hold for the spare capacity of the inner `Vec`:
-// only `chunk_mut` makes it grow, and only when it is empty, so an `advance_mut` never lies between two buffers.
+// only `chunk_mut` makes it grow, and only when it is empty, so an `advance_mut` never spans two buffers.
 unsafe impl<P: AsRef<Pool>> BufMut for PooledBuf<P> {
     #[inline]
     fn remaining_mut(&self) -> usize {
@@ -39,7 +39,7 @@ unsafe impl<P: AsRef<Pool>> BufMut for PooledBuf<P> {
         self.inner_mut().spare_capacity_mut().into()
     }
 
-    /// Not the trait's own, which would fill one class after the other.
+    /// The trait's own `put` would fill one size class after the other.
     #[inline]
     fn put<B: Buf>(&mut self, mut source: B) {
         while source.has_remaining() {

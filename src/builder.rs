@@ -1,4 +1,4 @@
-//! Configuration, judged once: `try_build` says what is wrong with which value, `build` refuses at compile time.
+//! Configuration, judged once: `try_build` says which value is wrong, and `build` refuses at compile time.
 
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -9,15 +9,15 @@ use crate::learn::sizing::{Calibration, DefaultSize, Limits, Sizes};
 use crate::pool::Pool;
 use crate::sync::const_unless_loom;
 
-/// How far a guard's buffer jumps when what is written to it no longer fits.
+/// How large the next buffer of a guard is, when what is written no longer fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Growth {
-    /// To the smallest size class that holds what is written. Spends the least memory on buffers in use.
+    /// To the smallest size class that holds what is written. Takes the least memory for buffers in use.
     NextClass,
-    /// Straight to the calibrated max size, but to no more than 1 MiB, if that is larger; so most uses copy at most
-    /// once. Until the first calibration this is `NextClass`.
+    /// Straight to the calibrated max size, or to 1 MiB if that is less, so that most uses copy at most once. Until the
+    /// first calibration this is `NextClass`.
     MaxSize,
 }
 
@@ -35,10 +35,10 @@ pub enum Growth {
 /// assert_eq!(RESPONSES.default_size(), 64);
 /// ```
 ///
-/// With the feature `serde` it is read from a configuration file. What is left out has its default, an unknown field is
-/// an error, and values are judged when the pool is built. The callback of a configuration is not written, nor what the
-/// feature `leak-trace` adds. All other fields are always written, in the order of the setters, so that a format that does
-/// not name them (postcard, bincode) reads back what it wrote:
+/// With the feature `serde` a builder is read from a configuration file. A field that is left out has its default, an
+/// unknown field is an error, and values are checked when the pool is built. The callback is not written, nor what the
+/// feature `leak-trace` adds. All other fields are always written, in the order of the setters, so that a format
+/// without field names (postcard, bincode) reads back what it wrote:
 ///
 #[cfg_attr(not(feature = "serde"), doc = "```ignore")]
 #[cfg_attr(feature = "serde", doc = "```")]
@@ -74,7 +74,7 @@ pub struct Builder {
     default_policy: DefaultSize,
     growth: Growth,
     calibrate_early: bool,
-    // `None`: not set, so that it follows what was set instead of conflicting with it.
+    // `None`: not set, so that the size follows what was set instead of contradicting it.
     default_size: Option<usize>,
     max_size: Option<usize>,
     default_size_limit: Option<usize>,
@@ -120,10 +120,11 @@ impl Builder {
         }
     }
 
-    /// How many calls of one size class make the pool recalibrate: the call that goes past it does. Default 42 000,
-    /// at least 1.
+    /// How many calls of one size class make the pool recalibrate. Default 42 000, at least 1.
     ///
-    /// A lower threshold follows a shifting workload sooner and judges it by fewer messages.
+    /// The call that goes past the threshold does it; with several threads it may come later, by at most 1/128 of the
+    /// threshold (512 at most) for each other thread. A lower threshold follows a shifting workload sooner and judges
+    /// it by fewer messages.
     ///
     /// # Examples
     ///
@@ -143,7 +144,7 @@ impl Builder {
 
     /// The share of calls that the calibrated max size must cover, above 0 and at most 1. Default 0.95.
     ///
-    /// Buffers above the max size are freed when they come back.
+    /// Buffers above the max size are freed when they are returned.
     ///
     /// # Examples
     ///
@@ -173,7 +174,7 @@ impl Builder {
         self
     }
 
-    /// How far a buffer jumps when it must grow; see [`Growth`]. Default `NextClass`.
+    /// How large the next buffer is when one must grow; see [`Growth`]. Default `NextClass`.
     ///
     /// # Examples
     ///
@@ -192,11 +193,12 @@ impl Builder {
     /// Whether the max size may rise before the window is full. Default true.
     ///
     /// A calibration waits until one size class has more calls than the
-    /// [threshold](Builder::calibrate_calls_threshold). If messages become larger in the meantime, each of them is above the
-    /// max size: its buffer is allocated and freed. So the pool counts the uses above the max size since the last calibration
-    /// and looks again at the 65th, and then at every 64th. If they are more than `2 * (1 - max_percentile)` of the calls in
-    /// the running window, the max size rises at once to what that window gives. Such an early look lowers nothing, changes
-    /// no default size, ends no window, and never raises the max size above [`max_size_limit`](Builder::max_size_limit).
+    /// [threshold](Builder::calibrate_calls_threshold). If messages become larger in the meantime, each of them is
+    /// above the max size: its buffer is allocated and freed. So the pool counts the uses above the max size since the
+    /// last calibration and looks again at the 65th, and then at every 64th. If they are more than `2 * (1 -
+    /// max_percentile)` of the calls in the running window, the max size rises at once to what that window gives. Such
+    /// an early look lowers nothing, changes no default size, ends no window, and never raises the max size above
+    /// [`max_size_limit`](Builder::max_size_limit).
     ///
     /// With false the sizes change only when a window is full, as in Go's bytebufferpool.
     ///
@@ -214,8 +216,9 @@ impl Builder {
 
     /// The default size until the first calibration. Default 64 B.
     ///
-    /// It must not be above a [`max_size`](Builder::max_size) or [`default_size_limit`](Builder::default_size_limit) that
-    /// is also set. If only [`max_size_limit`](Builder::max_size_limit) is set and is lower, the default size is that limit.
+    /// It must not be above a [`max_size`](Builder::max_size) or [`default_size_limit`](Builder::default_size_limit)
+    /// that is also set. If only [`max_size_limit`](Builder::max_size_limit) is set and is lower, the default size is
+    /// that limit.
     ///
     /// # Examples
     ///
@@ -230,8 +233,9 @@ impl Builder {
         self
     }
 
-    /// The max size until the first calibration: larger buffers are freed when they come back. By default it is
-    /// [`max_size_limit`](Builder::max_size_limit), and if both are set it must not be above it.
+    /// The max size until the first calibration: larger buffers are freed when they are returned.
+    ///
+    /// By default it is [`max_size_limit`](Builder::max_size_limit). If both are set it must not be above that limit.
     ///
     /// # Examples
     ///
@@ -247,10 +251,11 @@ impl Builder {
         self
     }
 
-    /// The default size is never above this. Default 1 MiB, or [`default_size`](Builder::default_size) if that is higher,
-    /// but at most [`max_size_limit`](Builder::max_size_limit).
+    /// The default size is never above this. Default 1 MiB.
     ///
-    /// This bounds what a plain `get` can be made to hold by whoever controls the sizes of messages.
+    /// By default it follows a higher [`default_size`](Builder::default_size), and it is at most
+    /// [`max_size_limit`](Builder::max_size_limit). This bounds the capacity that untrusted input can make every plain
+    /// `get` have.
     ///
     /// # Examples
     ///
@@ -282,11 +287,12 @@ impl Builder {
         self
     }
 
-    /// The budget: how many bytes may lie idle in the pool, thread caches included, at any instant. Default 64 MiB; 0
-    /// keeps nothing.
+    /// The budget: how many bytes may be cached in the pool, thread caches included, at any instant. Default 64 MiB; 0
+    /// caches nothing.
     ///
-    /// What threads hold for themselves takes at most half of it. So a pool of 32 MiB buffers wants more than the default:
-    /// with it such a buffer goes through the shared part, 0.2 µs a use instead of 20 ns.
+    /// Beyond it buffers are freed when they are returned. All thread caches together take at most half of it; no
+    /// thread withholds more than its small cache, see [`thread_cache_bytes_max`](Builder::thread_cache_bytes_max).
+    /// Buffers in use are not counted.
     ///
     /// # Examples
     ///
@@ -302,9 +308,12 @@ impl Builder {
         self
     }
 
-    /// How many bytes each thread may cache in classes up to 32 KiB. Default 128 KiB; 0 turns thread caches off.
+    /// How many bytes each thread may cache for itself, in buffers up to 32 KiB. Default 128 KiB; 0 turns thread caches
+    /// off.
     ///
-    /// All thread caches together take at most half of the budget, whatever this is.
+    /// All thread caches together take at most half of the budget, and one thread's at most a sixteenth of what is left
+    /// of that half, whatever this setting is. What a thread cannot cache goes to the shared part, where every thread
+    /// finds it. A sleeping thread keeps its cache until its next operation, [`Pool::flush_thread`] or its end.
     ///
     /// # Examples
     ///
@@ -320,8 +329,15 @@ impl Builder {
 
     /// How long a trim interval is: what stays unused for two of them is freed. Default 1 s.
     ///
-    /// An interval passes with a calibration or an exchange between a thread's cache and the shared part, once this
-    /// time has gone by, and with every [`Pool::trim`]. A pool that nobody calls frees nothing.
+    /// Uses let intervals pass. Each thread counts its uses and looks at the clock about eight times an interval, and
+    /// after at most 64 uses. So what was unused for two intervals is freed at the latest one interval and some uses of
+    /// one thread later: as a rule 8 uses, and 64 uses if that thread has just slowed down from full speed. This holds
+    /// at any rate from about ten uses a second on. Every [`Pool::trim`] lets an interval pass too.
+    ///
+    /// Exceptions: the caches of other threads, at most [`thread_cache_bytes_max`](Builder::thread_cache_bytes_max)
+    /// each, are freed at their threads' next operation, [`Pool::flush_thread`] or end. A pool that nobody uses frees
+    /// nothing: call [`Pool::trim`], or see [`Pool::spawn_trimmer`]. `wasm32-unknown-unknown` has no clock: there only
+    /// `trim` passes intervals.
     ///
     /// # Examples
     ///
@@ -337,15 +353,17 @@ impl Builder {
         self
     }
 
-    /// Called after each calibration, with the pool and what it has learnt; to log it, say. Default: nothing is called.
+    /// Called after each calibration with the pool and what it has learned, for example to log it. By default nothing
+    /// is called.
     ///
-    /// It runs on the thread whose use made the pool calibrate, as a rule within the drop of a guard, so it should be
-    /// short. It may use this pool or others; a calibration that this brings about is not announced on the same thread
-    /// ([`Calibration::number`] then shows a gap). No lock is held. Its panic is caught, and dropped. A calibration that
-    /// falls to a dying thread, after the pool's own thread-local destructor, is not announced either.
+    /// It runs on the thread whose use made the pool calibrate, usually within the drop of a guard, so it should be
+    /// short. It may use this pool or others. A calibration that this causes is not announced on the same thread
+    /// ([`Calibration::number`] then shows a gap). No lock is held. A panic is caught and ignored. A calibration by a
+    /// dying thread, after the pool's own thread-local destructor, is not announced either, nor is a max size that
+    /// [rises early](Builder::calibrate_early).
     ///
-    /// A callback that captures something is made `'static` by `Box::leak`, once for as many pools as you like. With
-    /// the feature `tracing` a calibration is also an event of the level debug, target `bytebufferpool`.
+    /// A callback that captures something is made `'static` by `Box::leak`, once for any number of pools. With the
+    /// feature `tracing` a calibration is also an event, level debug, target `bytebufferpool`.
     ///
     /// # Examples
     ///
@@ -388,8 +406,8 @@ impl Builder {
     /// One guard in how many is traced for [`Pool::outstanding_report`]: feature `leak-trace`. Default 128; 1 traces
     /// every guard, 0 none.
     ///
-    /// A guard that is traced takes a lock of its pool at its begin and again at its end, and may allocate or free memory. If
-    /// there is no memory for it, it is not traced.
+    /// A traced guard takes a lock of its pool when it is made and when it ends, and may allocate or free memory. If
+    /// there is no memory for the trace, the guard is not traced.
     #[cfg(feature = "leak-trace")]
     pub const fn leak_sample_every(mut self, guards: u32) -> Builder {
         self.leak_sample_every = guards;
@@ -397,13 +415,13 @@ impl Builder {
     }
 
     const_unless_loom! {
-        /// The pool.
+        /// Makes the pool; takes no memory until its first use.
         ///
         /// # Panics
         ///
-        /// On a bad value, with the setter and its limit, and on two values that contradict each other, with both setters;
-        /// in a `static` or `const` that is a compile error.
-        /// [`try_build`](Builder::try_build) returns an error instead.
+        /// On a bad value, naming the setter and its limit, and on two values that contradict each other, naming both
+        /// setters. In a `static` or `const` that is a compile error. [`try_build`](Builder::try_build) returns an
+        /// error instead.
         #[must_use]
         pub const fn build(self) -> Pool {
             match self.check() {
@@ -414,7 +432,7 @@ impl Builder {
     }
 
     const_unless_loom! {
-        /// The pool, or what is wrong with which value.
+        /// Makes the pool, or says which value is wrong.
         ///
         /// # Errors
         ///
@@ -490,11 +508,13 @@ impl Builder {
         Err(BuildError::new(refused.0, refused.1))
     }
 
-    /// What was not set follows what was set, so that no size is ever above its limit, nor a default size above a max size.
+    /// What was not set follows what was set, so that no size is above its limit and no default size above the max
+    /// size.
     const fn resolve(&self) -> Config {
         let max_size_limit = or(self.max_size_limit, MAX_CLASS_SIZE);
         let max_size = or(self.max_size, max_size_limit);
-        // Above `max_size_limit` only if neither `max_size` nor `default_size_limit` was set: `check` refuses the rest.
+        // It is above `max_size_limit` only if neither `max_size` nor `default_size_limit` was set: `check` refuses the
+        // rest.
         let default_size = lesser(or(self.default_size, MIN_CLASS_SIZE), max_size_limit);
         let default_size_limit = match self.default_size_limit {
             Some(limit) => limit,
@@ -570,7 +590,7 @@ impl fmt::Display for BuildError {
 
 impl std::error::Error for BuildError {}
 
-/// A checked configuration, with nothing left open.
+/// A checked configuration, with every value set.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Config {
     pub(crate) calibrate_calls_threshold: u64,
@@ -591,7 +611,7 @@ pub(crate) type Callback = &'static (dyn Fn(&Pool, &Calibration) + Send + Sync);
 #[derive(Clone, Copy)]
 pub(crate) struct Hook(Option<Callback>);
 
-// A panic of the callback is caught, and nothing of ours is in its hands.
+// A panic of the callback is caught, and the callback has nothing of this crate's state.
 impl UnwindSafe for Hook {}
 impl RefUnwindSafe for Hook {}
 
@@ -621,19 +641,19 @@ impl Config {
 const CALIBRATE_CALLS_THRESHOLD: u64 = 42_000;
 const MAX_PERCENTILE: f64 = 0.95;
 
-/// Over eight traces, with 1 and with 64 buffers in flight, this takes 1.01 times the time of the fastest policy on each,
-/// and 1.00 and 1.37 times the least idle bytes; the mode takes 1.24 and 1.19 times the time with 1.28 and 1.00 times the
-/// bytes (geometric means, 2026-11-21, `cargo run --release -p compare --bin policy`, docs/policy.md).
+/// Over eight traces, with 1 and with 64 buffers in use, this takes 1.01 times the time of the fastest policy on each,
+/// and 1.00 and 1.37 times the least cached bytes. The mode takes 1.24 and 1.19 times the time with 1.28 and 1.00 times
+/// the bytes (geometric means, 2026-11-21, `cargo run --release -p compare --bin policy`, docs/policy.md).
 const DEFAULT_POLICY: DefaultSize = DefaultSize::Percentile(0.95);
 
 const DEFAULT_SIZE_LIMIT: usize = 1 << 20;
 const RETAINED_BYTES_MAX: usize = 64 << 20;
 const THREAD_CACHE_BYTES_MAX: usize = 128 << 10;
 const TRIM_INTERVAL: Duration = Duration::from_secs(1);
-/// Rare enough that a service can run with it; a leak of a thousand buffers still shows eight times.
+/// Rare enough that a service can run with it. A leak of a thousand buffers still shows about eight times.
 const LEAK_SAMPLE_EVERY: u32 = 128;
 
-// The caches of a few hundred busy threads fit into the half of the budget that is theirs.
+// The full caches of 256 threads fit into the half of the budget that thread caches may take.
 const _: () = assert!(THREAD_CACHE_BYTES_MAX * 256 <= RETAINED_BYTES_MAX / 2);
 const _: () = assert!(cfg!(pool_loom) || DEFAULT_SIZE_LIMIT <= MAX_CLASS_SIZE);
 
@@ -657,8 +677,8 @@ const fn greater(a: usize, b: usize) -> usize {
     if a > b { a } else { b }
 }
 
-/// How a file has an interval: seconds with a fraction, exact to the nanosecond up to a hundred days, and the unit is in
-/// the field's name.
+/// How a file has an interval: seconds with a fraction, exact to the nanosecond up to a hundred days, and the unit is
+/// in the field's name.
 #[cfg(feature = "serde")]
 mod seconds {
     use std::time::Duration;

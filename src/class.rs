@@ -1,17 +1,17 @@
 //! Size classes: 20 powers of two from 64 B to 32 MiB.
 //!
 //! Go's bytebufferpool starts at 64 B because that is a cache line on the machines it was written for, and ends at
-//! 32 MiB; both are kept, so that its test vectors hold here (`index(65) == 1`, `index(2^25) == 19`). A class is an
-//! index, `64 << class` is its size in bytes; the two never share a variable.
+//! 32 MiB. Both are the same here, so that its test vectors hold (`index(65) == 1`, `index(2^25) == 19`). A class is an
+//! index, and `64 << class` is its size in bytes. The two never share a variable.
 
 /// The size of the smallest class, in bytes: 64.
 pub const MIN_CLASS_SIZE: usize = 64;
 
-/// The size of the largest class, in bytes: 32 MiB. Larger buffers are allocated on demand and never kept.
+/// The size of the largest class, in bytes: 32 MiB. Larger buffers are allocated when asked for, and never cached.
 #[cfg(not(pool_loom))]
 pub const MAX_CLASS_SIZE: usize = 32 << 20;
 
-/// Few classes make few atomics, and models that end.
+/// Few classes make few atomics, so that models come to an end.
 #[cfg(pool_loom)]
 pub const MAX_CLASS_SIZE: usize = 512;
 
@@ -19,16 +19,16 @@ pub const MAX_CLASS_SIZE: usize = 512;
 #[cfg(not(pool_loom))]
 pub const CLASSES: usize = 20;
 
-/// Two that have stacks and two that have large slots.
+/// Two classes with stacks and two without.
 #[cfg(pool_loom)]
 pub const CLASSES: usize = 4;
 
 /// How many classes above the wanted one a `get` looks in before it allocates.
 ///
-/// Each step up uses a cached buffer of twice the size instead of allocating one. This was a setting from 0 to 2, and no
-/// value of it was worth the choice: over eight traces and eight policies it moved the time by at most 2 % and the cached
-/// bytes by at most 7 % (2026-11-21, docs/policy.md). The models look in one class only, since each further one multiplies
-/// their interleavings.
+/// Each step up uses a cached buffer of twice the size instead of allocating one. This was a setting from 0 to 2, and
+/// no value of it was worth the choice: over eight traces and eight policies it moved the time by at most 2 % and the
+/// cached bytes by at most 7 % (2026-11-21, docs/policy.md). The models look in one class only, since each further one
+/// multiplies their interleavings.
 pub(crate) const LOOK_UP_CLASSES: usize = if cfg!(pool_loom) { 0 } else { 2 };
 
 const _: () = assert!(MIN_CLASS_SIZE.is_power_of_two());
@@ -51,15 +51,16 @@ pub(crate) const fn class_of(len: usize) -> usize {
     class_or_none(if len == 0 { 1 } else { len })
 }
 
-/// [`class_of`] of 1 to 32 MiB; of everything else some number that is no class. Three instructions, for the hot path.
+/// [`class_of`] for 1 B to 32 MiB; for everything else some number that is no class. Three instructions, for the hot
+/// path.
 #[inline]
 pub(crate) const fn class_or_none(len: usize) -> usize {
     usize::BITS as usize - MIN_CLASS_BITS as usize - leading_zeros_of_size(len)
 }
 
-/// Of `len - 1`, but of no less than the smallest class; each class has a number of its own.
+/// The leading zeros of `len - 1`, or of 63 if that is more; each class has a number of its own.
 ///
-/// `(len - 1) | 63` has its highest bit at 5 for every length from 1 to 64, which saves a branch for the small ones.
+/// `(len - 1) | 63` has its highest bit at 5 for every length from 1 to 64, which saves a branch for small lengths.
 #[inline]
 pub(crate) const fn leading_zeros_of_size(len: usize) -> usize {
     (len.wrapping_sub(1) | (MIN_CLASS_SIZE - 1)).leading_zeros() as usize
@@ -80,7 +81,7 @@ pub(crate) const fn class_of_capacity(capacity: usize, classes: usize) -> Option
     Some(bit.trailing_zeros() as usize)
 }
 
-/// The class whose size `capacity` is, if it is a class's size; of everything else some number, of a class or of none.
+/// The class whose size `capacity` is, if it is a class's size; for everything else some number, of a class or of none.
 #[inline]
 pub(crate) const fn class_if_size(capacity: usize) -> usize {
     (capacity.trailing_zeros() as usize).wrapping_sub(MIN_CLASS_BITS as usize)

@@ -1,12 +1,11 @@
 //! The depot: the shared part behind the table of places, a list of batches per size class.
 //!
-//! Threads exchange batches of up to 15 buffers, so that one operation serves many uses (Bonwick & Adams' depot). A class's
-//! list stands behind a lock, and its links stand in the idle buffers themselves: it has no limit but the budget, takes no
-//! memory of its own, and moving a batch allocates nothing. The lock is held for two words; batches are put together and
-//! taken apart, and buffers freed, outside.
+//! Threads exchange batches of up to 15 buffers, so that one operation serves many uses (Bonwick & Adams' depot). Each
+//! class's list is behind a lock, and its links are in the cached buffers themselves. So a list has no limit but the
+//! budget, takes no memory of its own, and moving a batch allocates nothing. The lock is held for two words. Batches
+//! are put together and taken apart, and buffers are freed, outside of it.
 //!
-//! The last batch comes out first. A queue without a lock in front of the list, as in the first edition, is slower: see
-//! docs/design.md.
+//! The last batch comes out first. A queue in front of the list was measured and refused: see docs/design.md.
 
 use crate::class::CLASSES;
 use crate::storage::{BATCH_SLOTS, Batch, BatchList, Node};
@@ -17,13 +16,13 @@ pub(crate) struct Depot {
     stocks: [Stock; CLASSES],
 }
 
-/// What the depot has of one class. On a cache line of its own; two would be 128 bytes, for what few operations touch.
+/// What the depot has of one class. On a cache line of its own, and not on a pair, because few operations touch it.
 #[derive(Debug)]
 #[repr(align(64))]
 pub(crate) struct Stock {
     batches: Mutex<BatchList>,
     /// Buffers in the list; counted up before they are there, and down after they have left. Relaxed, as is `low`: no
-    /// memory hangs on them, a batch and what is in it are published by the lock. Model: loom_tests::hand_over::
+    /// memory depends on them, as the lock publishes a batch and what is in it. Model: loom_tests::hand_over::
     /// a_batch_publishes_what_its_buffers_hold.
     buffers: AtomicUsize,
     /// The fewest buffers since the trim interval began.
@@ -47,7 +46,7 @@ impl Depot {
 }
 
 impl Stock {
-    /// Adds a batch, whose bytes are charged.
+    /// Adds a batch. Its bytes are charged.
     pub(crate) fn push(&self, mut batch: Batch) {
         let count = batch.len();
         debug_assert!(0 < count && count <= BATCH_SLOTS);
@@ -57,6 +56,7 @@ impl Stock {
         }
     }
 
+    /// Takes the batch that was added last.
     pub(crate) fn pop(&self) -> Option<Batch> {
         if self.len() == 0 {
             return None;
@@ -65,7 +65,7 @@ impl Stock {
         let batch = node.into_batch();
         let left = self.buffers.fetch_sub(batch.len(), Ordering::Relaxed) - batch.len();
         if left < self.low.load(Ordering::Relaxed) {
-            // Not a fetch_min: a mark that is too high for one interval frees a few buffers early.
+            // Not a fetch_min: a mark that is too high for one interval only frees a few buffers early.
             self.low.store(left, Ordering::Relaxed);
         }
         Some(batch)

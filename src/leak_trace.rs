@@ -1,14 +1,14 @@
 //! Feature `leak-trace`: where the guards were made that have not ended.
 //!
-//! `Stats::outstanding` says that buffers are not returned; this says whose. Of every so many guards one, chosen at random,
-//! is noted in a table of its pool with the place of its `get` and the time. At random, because a program that gets three
-//! buffers in turn would, with a count, always show the same one. A guard that is not chosen costs a few instructions, one
-//! that is chosen a lock and a row of the table.
+//! `Stats::outstanding` says that buffers are not returned; this says whose. One guard in so many, chosen at random, is
+//! noted in a table of its pool with the place of its `get` and the time. At random, because a program that gets three
+//! buffers in turn would with a count always show the same one. A guard that is not chosen costs about 30 instructions;
+//! one that is chosen costs a lock and a row of the table.
 //!
-//! The table is a `Vec` of rows with a list of the free ones, because a `Vec` can grow fallibly: a guard for which there is
-//! no row is not traced, and a `try_` call does not abort for it. It grows outside its lock, because a global allocator may
-//! itself use a pool. Its memory is freed when no traced guard is left; until then it is that of the most guards that were
-//! traced at once.
+//! The table is a `Vec` of rows with a list of the free ones, because a `Vec` can grow fallibly: a guard for which
+//! there is no row is not traced, and a `try_` call does not abort for it. It grows outside its lock, because a global
+//! allocator may itself use a pool. Its memory is freed when no traced guard is left; until then it is that of the most
+//! guards that were traced at once.
 //!
 //! Nothing of this is compiled without the feature: the guard then has no field for it.
 
@@ -67,7 +67,7 @@ impl Table {
         }
     }
 
-    /// A guard begins at `site`; one in `every` is traced.
+    /// A guard is made at `site`; one in `every` is traced.
     #[inline]
     pub(crate) fn begin(&self, every: u32, site: &'static Location<'static>) -> Ticket {
         if is_chosen(every) { self.trace(site) } else { Ticket::NONE }
@@ -146,7 +146,7 @@ impl Table {
 impl Rows {
     const NONE: Rows = Rows { rows: Vec::new(), free: 0, taken: 0 };
 
-    /// Puts `guard` in a free row or behind the last, if there is one without growing.
+    /// Puts `guard` in a free row or after the last one, if there is room without growing.
     fn put(&mut self, guard: Guard) -> Option<Ticket> {
         let row = Row::Taken(guard);
         let ticket = match self.free {
@@ -167,8 +167,8 @@ impl Rows {
         Some(Ticket(ticket))
     }
 
-    /// Frees the row of `ticket`, and empties a table that has grown and has none left. What it returns is to be dropped
-    /// without the lock.
+    /// Frees the row of `ticket`. Empties a table that has grown and has no traced guard left: what is returned is to
+    /// be dropped without the lock.
     fn take(&mut self, ticket: Ticket) -> Rows {
         self.rows[ticket.0 - 1] = Row::Free { next: self.free };
         self.free = ticket.0;
@@ -176,7 +176,8 @@ impl Rows {
         if self.taken == 0 && self.rows.capacity() > ROWS_MIN { mem::replace(self, Rows::NONE) } else { Rows::NONE }
     }
 
-    /// Moves the rows to `larger`; not if another thread's is larger. What it returns is to be dropped without the lock.
+    /// Moves the rows to `larger`, unless another thread has made a larger table. What is returned is to be dropped
+    /// without the lock.
     fn move_to(&mut self, mut larger: Vec<Row>) -> Vec<Row> {
         if larger.capacity() > self.rows.capacity() {
             larger.append(&mut self.rows);
@@ -227,9 +228,9 @@ fn is_chosen(every: u32) -> bool {
 pub struct OutstandingReport {
     /// All guards that have not ended, traced or not.
     pub outstanding: u64,
-    /// One guard in this many is traced.
+    /// One guard in so many is traced.
     pub sample_every: u32,
-    /// The sites with most traced guards first.
+    /// The sites, those with the most traced guards first.
     pub sites: Vec<OutstandingSite>,
 }
 
@@ -237,13 +238,13 @@ pub struct OutstandingReport {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct OutstandingSite {
-    /// Of the `get`; inside a function that is `#[track_caller]`, of its caller.
+    /// Where the `get` is; inside a function that is `#[track_caller]`, where its caller is.
     pub location: &'static Location<'static>,
-    /// How many; about [`OutstandingReport::sample_every`] times as many are out in truth.
+    /// How many traced guards; about [`OutstandingReport::sample_every`] times as many guards have not ended.
     pub traced: u64,
     /// Time since the first of them was made; zero on `wasm32-unknown-unknown`, which has no clock.
     pub oldest: Duration,
-    /// Time since the last of them was made; the same holds.
+    /// Time since the last of them was made; zero there too.
     pub youngest: Duration,
 }
 

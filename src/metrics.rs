@@ -1,23 +1,23 @@
 //! Feature `metrics`: a pool's counters through the [`metrics`](https://docs.rs/metrics) facade.
 //!
-//! A pool counts for itself, so nothing is published on the hot path: [`publish`] reads [`Pool::stats`] and sets every
-//! figure, as often as you call it. Once before each scrape, or every few seconds, is enough.
+//! A pool has its own counters, so nothing is published on the hot path: [`publish`] reads [`Pool::stats`] and sets
+//! every figure. Call it once before each scrape, or every few seconds.
 //!
 //! Every figure has the label `pool`. All of them come from one reading of the counters.
 //!
 //! | name | kind | |
 //! |---|---|---|
-//! | `bytebufferpool_hits_total`, `bytebufferpool_misses_total` | counter | gets served by an idle buffer, or by the heap |
-//! | `bytebufferpool_puts_total`, `bytebufferpool_detached_total` | counter | guards that ended, and by `into_vec` |
+//! | `bytebufferpool_hits_total`, `bytebufferpool_misses_total` | counter | gets served by a cached buffer, or by the heap |
+//! | `bytebufferpool_puts_total`, `bytebufferpool_detached_total` | counter | guards that ended without and with `into_vec` |
 //! | `bytebufferpool_donated_total` | counter | buffers from `Pool::put` |
 //! | `bytebufferpool_growths_total` | counter | times a guard moved to a larger buffer |
 //! | `bytebufferpool_allocated_total` | counter | buffers taken from the heap |
-//! | `bytebufferpool_dropped_total` | counter | freed as they came back, by the label `reason`: see [`Dropped`](crate::Dropped) |
-//! | `bytebufferpool_trimmed_total` | counter | idle buffers freed |
+//! | `bytebufferpool_dropped_total` | counter | buffers freed when they were returned, by the label `reason`: see [`Dropped`](crate::Dropped) |
+//! | `bytebufferpool_trimmed_total` | counter | cached buffers freed |
 //! | `bytebufferpool_calibrations_total` | counter | |
 //! | `bytebufferpool_outstanding` | gauge | guards that have not ended |
-//! | `bytebufferpool_retained_bytes`, `bytebufferpool_retained_buffers` | gauge | what lies idle |
-//! | `bytebufferpool_default_size_bytes`, `bytebufferpool_max_size_bytes` | gauge | what the pool has learnt |
+//! | `bytebufferpool_retained_bytes`, `bytebufferpool_retained_buffers` | gauge | what is cached |
+//! | `bytebufferpool_default_size_bytes`, `bytebufferpool_max_size_bytes` | gauge | what the pool has learned |
 
 use ::metrics::{SharedString, Unit, counter, describe_counter, describe_gauge, gauge};
 
@@ -83,7 +83,7 @@ fn publish_stats(name: SharedString, stats: &Stats) {
     }
 }
 
-/// Gives the recorder a description and a unit of each figure. Once, after the recorder is installed.
+/// Gives the recorder a description and a unit of each figure. Call it once, after the recorder is installed.
 pub fn describe() {
     for (name, text) in [
         ("bytebufferpool_hits_total", "Gets that an idle buffer served"),

@@ -1,60 +1,10 @@
-//! The pool: what its users call, and the hot half of every operation.
+//! The pool: what its users call.
 //!
-//! The hot path of `get` is: find the thread's shard and see that nothing changed (one compare), pop a pointer off the
-//! class's stack (one compare), count. That of `drop` is: the same one compare, count the use in its class (one compare for
-//! odd sizes, one for the batch of calls that may be due), find the stack by the capacity (two compares), push (one
-//! compare). Everything else is in [`cold`], out of line.
+//! The methods are thin; what they do stands in the files of `pool/`, one for each thing that happens to a buffer: it
+//! is taken ([`take`]), given back ([`give`]), its use is learned from ([`learn`]), an interval passes ([`trim`]). Each
+//! file has the hot path and the cold one of its operation side by side, the cold one out of line.
 //!
-//! What was tried, on 2026-11-20 on a 2-core x86-64 VM (Xeon, 2.5 GHz), as instructions of a get + drop of a small buffer
-//! counted by callgrind (the loop around it included, some 10), and as nanoseconds where `malloc` + `free` of 1 KiB took
-//! 15–17 and of 4 KiB and more 32–38 in the same runs; other programs ran beside, so the ratios count:
-//!
-//! | | instructions | ns |
-//! |---|---|---|
-//! | `Result<Vec, …>` and `Option<Vec>` handed from function to function, 24 bytes each time | 152 | 19 |
-//! | `&mut Vec`, and each branch of `get` writes the whole guard itself | 125 | 12 |
-//! | the guard's `Vec` in a `ManuallyDrop`, no bounds check on slots, one compare for the odd sizes | 102 | 8.5 |
-//! | one stamp for "which pool" and "nothing changed", stacks of 512 bytes found by a shift | 99 | 7.5–9.4 |
-//! | the class of a returning buffer found once, by the stack; compares nested, not joined by `&&` | 93 | 7.5–8.5 |
-//! | the same with a capacity asked for (`get_with_capacity`) | 112 | 8.0–8.8 |
-//! | above 32 KiB: through the general cold path | 406 | 53–63 |
-//! | its own path, a compare-exchange each way | 198 | 29.6 |
-//! | a plain store to put, a compare-exchange to take (see `storage/large.rs`) | 192 | 22.3 |
-//! | the shard looked up once a side | 148 | 17.0 |
-//!
-//! And on 2026-11-21, on a newer 2-core VM, old and new in turn, minima (`malloc` + `free`: 11 ns to 1 KiB, 21 above; one
-//! locked instruction alone: 7.4 ns). What goes to and comes from functions that are not inlined is two words in registers
-//! (`storage::RawBuf`), not a guard in memory; the default class of every size stands in the stamp; no place for a large buffer
-//! is leased above the ceiling, so that `drop` need not compare with it:
-//!
-//! | | before | after |
-//! |---|---|---|
-//! | 1 KiB, used in place / moved once | 4.7 / 5.1 ns, 84 instructions | 4.9 / 4.7 ns, 87 |
-//! | 256 KiB by `get` / by `try_get_with_capacity` | 15.3 / 19.5 ns, 123 instructions | 14.3 / 14.4 ns, 110 |
-//! | `get_owned` | 23.4 ns | 18.3 ns |
-//!
-//! Growth is one call at each place where bytes are appended, to a function marked as cold. It had worked on a `Vec` of its
-//! own, taken out of the guard and put back, so that the address of a guard which is not lent out is nowhere and the
-//! guard lies in registers: a single write of 200 B took 8.3 ns instead of 9.0, but a dozen instructions stood at
-//! every append, 331 ns instead of 205 for a prost message of 236 B, 4.7 us instead of 2.8 for one of 2.8 KiB, 59 ns
-//! instead of 48 for a line of 40 `extend_from_slice` and `push` (a `Vec`: 47), 41 instead of 36 for a line of ten in a loop.
-//!
-//! Refused:
-//!
-//! - A counter that runs down to the next merge, with what was granted beside it, is 3 instructions shorter than a counter
-//!   and its limit. But a reader on another thread may see one of the two change before the other, and a window of 2^64
-//!   calls would calibrate the pool.
-//! - Hits counted in the upper bits of a stack's length, one store for both: 48 bits last 16 days of nothing else.
-//! - The class kept in the guard, to spare its search: `as_vec_mut` may change the capacity, so it must be checked, which
-//!   is the search.
-//! - Another thread's large slot before the depot, so that a consumer's plain store and its producer's one exchange do for a
-//!   hand-over of large buffers: 0.62 to 1.09 of the time that a `Mutex<Vec<Vec<u8>>>` took in the same run, and 0.57 to 1.09
-//!   without.
-//! - A large slot without a locked instruction: what lies there could then be taken by its thread alone, and a sleeping
-//!   thread would strand it. The way out, a fence that the taker forces upon all threads (`membarrier`), is one system's call,
-//!   and neither loom nor ThreadSanitizer knows what it orders.
-//! - A tag in a large slot's pointer that says "not used since the last trim": nothing promises that a buffer's address is
-//!   even. A byte beside it is a plain store.
+//! How a buffer travels, and what else was tried: see docs/design.md.
 
 mod give;
 mod learn;
@@ -106,15 +56,17 @@ impl Pool {
         Builder::new()
     }
 
-    /// An empty buffer with at least [`default_size`](Pool::default_size) bytes of room.
+    /// An empty buffer with a capacity of at least [`default_size`](Pool::default_size) bytes.
     ///
-    /// Which of the idle buffers comes back is unspecified; if none of the wanted size class or the two above it is idle,
-    /// one is allocated. Warm, no allocation and no locked instruction (one, if the default size is above 32 KiB). A thread's
-    /// first operation on a pool builds its cache, about 7 KiB.
+    /// If no buffer of the wanted size class or of the two above it is cached, one is allocated. Which of the cached
+    /// buffers is returned is unspecified.
+    ///
+    /// When the pool is warm this allocates nothing and has no locked instruction; if the default size is above 32 KiB
+    /// it has one, and so has the guard's end. A thread's first operation on a pool builds its cache, about 6 KiB.
     ///
     /// # Panics
     ///
-    /// Never; memory exhaustion aborts, as with `Vec`.
+    /// Never. Memory exhaustion aborts, as with `Vec`; an allocator that refuses once is asked a second time.
     ///
     /// # Examples
     ///
@@ -131,15 +83,15 @@ impl Pool {
         PooledBuf::new(self.take_default(), Peak::PLAIN, self)
     }
 
-    /// An empty buffer with room for at least `capacity` bytes; 0 means the smallest size class.
+    /// An empty buffer with a capacity of at least `capacity` bytes; 0 means the smallest size class.
     ///
-    /// Costs what [`get`](Pool::get) does. Above 32 MiB the buffer is allocated with exactly that capacity and freed at its
-    /// end. The use counts for the max size with at least `capacity`, and not for the default size: what is asked for here
-    /// does not change what `get` gives.
+    /// Costs what [`get`](Pool::get) does. Above 32 MiB the buffer is allocated with exactly that capacity, and freed
+    /// when the guard ends. The use counts for the max size, with at least `capacity` bytes. An explicit capacity does
+    /// not affect the default size.
     ///
     /// # Panics
     ///
-    /// When `capacity` is above `isize::MAX`. Memory exhaustion aborts. For a capacity that comes from outside there is
+    /// When `capacity` is above `isize::MAX`. Memory exhaustion aborts. For a capacity from untrusted input use
     /// [`try_get_with_capacity`](Pool::try_get_with_capacity).
     ///
     /// # Examples
@@ -156,12 +108,12 @@ impl Pool {
         PooledBuf::new(self.take(capacity), Peak::asked(capacity), self)
     }
 
-    /// An empty buffer with room for at least `capacity` bytes, or an error.
+    /// An empty buffer with a capacity of at least `capacity` bytes, or an error: for a capacity from untrusted input.
     ///
     /// # Errors
     ///
-    /// When `capacity` is above `isize::MAX` or the allocator has no memory for it. No figure of [`stats`](Pool::stats)
-    /// changes then.
+    /// When `capacity` is above `isize::MAX` or the allocator has no memory for it. The call is then not counted in
+    /// [`stats`](Pool::stats); a trim interval that was over may pass, as in every operation.
     ///
     /// # Examples
     ///
@@ -181,8 +133,8 @@ impl Pool {
 
     /// [`get`](Pool::get), with a guard that keeps the pool alive instead of borrowing it.
     ///
-    /// For guards that must be `'static` and a pool that is not. Costs the `Arc`'s reference count, two locked instructions
-    /// a guard.
+    /// For guards that must be `'static` and a pool that is not. Costs two locked instructions a guard more, for the
+    /// `Arc`'s reference count.
     ///
     /// # Examples
     ///
@@ -222,7 +174,8 @@ impl Pool {
         PooledBuf::new(self.take(capacity), Peak::asked(capacity), Arc::clone(self))
     }
 
-    /// [`try_get_with_capacity`](Pool::try_get_with_capacity), with a guard that keeps the pool alive instead of borrowing it.
+    /// [`try_get_with_capacity`](Pool::try_get_with_capacity), with a guard that keeps the pool alive instead of
+    /// borrowing it.
     ///
     /// # Errors
     ///
@@ -247,10 +200,10 @@ impl Pool {
         Ok(PooledBuf::new(vec, Peak::asked(capacity), Arc::clone(self)))
     }
 
-    /// Donates a `Vec`: counted by its length, kept if it fits.
+    /// Gives a `Vec` to the pool: counted by its length, cached if it fits.
     ///
-    /// A capacity that is no size class is cut down to the class below (a `realloc`); one below 64 B or above 32 MiB is
-    /// freed. Nothing else is needed to return a buffer of the pool itself: its guard's end does.
+    /// A non-power-of-two capacity is cut down to the size class below, by a `realloc`. A `Vec` with a capacity below
+    /// 64 B or above 32 MiB is freed. A buffer of the pool itself needs no `put`: the end of its guard returns it.
     ///
     /// # Examples
     ///
@@ -265,10 +218,11 @@ impl Pool {
         self.op().donate(buffer);
     }
 
-    /// Allocates up to `count` idle buffers of at least `capacity` bytes; returns how many the budget took.
+    /// Allocates up to `count` buffers of at least `capacity` bytes into the pool; returns how many.
     ///
-    /// They lie in the shared part, within every thread's reach. 0 for a `capacity` above the max size, as such a buffer
-    /// would be freed when it comes back, and no more when the allocator has no memory.
+    /// They are in the shared part, where every thread finds them. Stops when the budget is used up or the allocator
+    /// has no memory. Returns 0 for a `capacity` above the max size, as such a buffer would be freed when it is
+    /// returned. What is not used within two trim intervals is freed again.
     ///
     /// # Examples
     ///
@@ -282,8 +236,9 @@ impl Pool {
         self.op().prefill(capacity, count)
     }
 
-    /// The least room of a plain [`get`](Pool::get), in bytes: always a size class. Set by [`Builder::default_size`] until the
-    /// first calibration.
+    /// The least capacity of a plain [`get`](Pool::get), in bytes; always the size of a class.
+    ///
+    /// Set by [`Builder::default_size`] until the first calibration. One load.
     ///
     /// # Examples
     ///
@@ -295,8 +250,9 @@ impl Pool {
         self.epoch.load().sizes().default_size()
     }
 
-    /// The ceiling in bytes, always a size class: larger buffers are freed when they come back. Set by
-    /// [`Builder::max_size`] until the first calibration.
+    /// The size in bytes above which buffers are freed when they are returned; always the size of a class.
+    ///
+    /// Set by [`Builder::max_size`] until the first calibration. One load.
     ///
     /// # Examples
     ///
@@ -308,7 +264,9 @@ impl Pool {
         self.epoch.load().sizes().max_size()
     }
 
-    /// Recalibrates now, from what has been counted since the last calibration; if nothing was, nothing changes.
+    /// Recalibrates now, from the calls since the last calibration; without any, nothing changes.
+    ///
+    /// Reads each thread's counters. Buffers above the new max size are freed.
     ///
     /// # Examples
     ///
@@ -328,11 +286,14 @@ impl Pool {
         }
     }
 
-    /// One trim interval passes: frees what stayed unused since the last one; returns the bytes that this call freed.
+    /// One trim interval passes: frees what was not used since the last one; returns the bytes that this call freed.
     ///
-    /// So what is idle is gone after two calls without a use between them. Other threads' caches, of at most
-    /// [`Builder::thread_cache_bytes_max`] each, follow at their next operation. Looks at every thread's large slots: about
-    /// 0.1 µs a thread.
+    /// So two calls without a use between them free everything cached but other threads' caches. Those, of at most
+    /// [`Builder::thread_cache_bytes_max`] each, follow at their threads' next operation. A pool that is in use needs
+    /// no call: its uses let intervals pass, see [`Builder::trim_interval`].
+    ///
+    /// Looks at the shared part and at this thread's cache, not at other threads: 0.4 µs (2026-11-24, 2-core
+    /// x86-64 VM), and the frees.
     ///
     /// # Examples
     ///
@@ -348,7 +309,9 @@ impl Pool {
         self.upkeep().map_or(0, Op::trim)
     }
 
-    /// Frees everything idle that this thread can reach, which is all but other threads' caches; returns the bytes freed.
+    /// Frees everything cached but other threads' caches; returns the bytes freed.
+    ///
+    /// Costs what [`trim`](Pool::trim) does.
     ///
     /// # Examples
     ///
@@ -364,9 +327,11 @@ impl Pool {
         self.upkeep().map_or(0, Op::purge)
     }
 
-    /// Gives this thread's cache to the shared part: call it before the thread parks for long.
+    /// Moves this thread's cache to the shared part: call it before the thread parks for long.
     ///
-    /// With tokio, from `on_thread_park`. A thread that ends does this by itself.
+    /// There every thread finds the buffers, and trims free them. With tokio call it from `on_thread_park`. A thread
+    /// that ends does this by itself. Frees and allocates nothing; some locked instructions for each size class in the
+    /// cache.
     ///
     /// # Examples
     ///
@@ -387,9 +352,10 @@ impl Pool {
         }
     }
 
-    /// What the pool did and holds; see [`Stats`] for what the figures promise.
+    /// The pool's statistics; see [`Stats`] for what they promise.
     ///
-    /// Sums over all threads that ever used the pool at the same time: about 0.3 µs a thread.
+    /// Sums over as many threads as ever used the pool at the same time: 0.15 µs a thread (2026-11-24,
+    /// 2-core x86-64 VM).
     ///
     /// # Examples
     ///
@@ -406,10 +372,10 @@ impl Pool {
         stats(self.per_thread.get_shared(), self.epoch.load())
     }
 
-    /// Where the guards come from that have not ended: feature `leak-trace`.
+    /// Where the guards were made that have not ended: feature `leak-trace`.
     ///
     /// One guard in [`Builder::leak_sample_every`] is traced, from its `get` to its end; a frozen buffer until its last
-    /// clone is dropped. Takes a lock that every traced guard takes too, and reads all that are out.
+    /// clone is dropped. Takes a lock that every traced guard takes too, and reads all traced guards.
     ///
     /// # Examples
     ///

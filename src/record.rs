@@ -1,4 +1,4 @@
-//! A pool is recorded: what its users call.
+//! Recording the sizes of a pool's uses: what users call. What threads share meanwhile is in `recorder.rs`.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -10,16 +10,16 @@ use crate::pool::Pool;
 use crate::recorder::{CHUNKS_WAITING_MAX, Recorder};
 
 impl Pool {
-    /// Records the size of every use to `writer` from now on, one decimal number of bytes per line, until the
-    /// [`Recording`] is finished or dropped. This is what the tuner reads.
+    /// Records the size of every use to `writer`, one decimal number of bytes per line: the input of the tuner.
     ///
-    /// A use is written when it ends, with the size that the pool itself learns from: the largest length that the buffer
-    /// had, or the capacity that was asked for if that is more. Uses that neither asked for nor held anything are left
-    /// out. Within a thread the order is that of the uses; threads alternate in runs of up to some thousand.
+    /// Recording begins now and ends when the [`Recording`] is finished or dropped. A use is written when it ends, with
+    /// the size that the pool itself learns from: the largest length that the buffer had, that was reserved, or that
+    /// was asked for. Uses that neither asked for nor held anything are left out. Within a thread the order is that of
+    /// the uses; threads alternate in runs of up to some thousand.
     ///
     /// A use costs some tens of nanoseconds more while the pool records, and nothing when it does not. A thread of its
-    /// own writes, in buffered pieces; a use never waits for it. If it falls behind by some hundred thousand uses, the
-    /// next ones are lost, and [`Recorded::lost`] says how many.
+    /// own writes, in buffered pieces, and a use never waits for it. If it falls behind by some hundred thousand uses,
+    /// the next ones are lost, and [`Recorded::lost`] says how many.
     ///
     /// # Errors
     ///
@@ -62,7 +62,8 @@ impl Pool {
     /// From now on uses go to `full`; `recorder`, the pool's own, is open.
     pub(crate) fn start_recording(&self, recorder: &Recorder, full: &SyncSender<Vec<usize>>) {
         recorder.start(full);
-        // Last: who sees the new stamp notes what it does. Model: loom_tests::recorder::who_sees_the_stamp_is_recorded.
+        // Last: a thread that sees the new stamp records its uses. Model:
+        // loom_tests::recorder::who_sees_the_stamp_is_recorded.
         self.renew_stamp();
     }
 }
@@ -80,26 +81,27 @@ fn write(writer: impl Write, chunks: &Receiver<Vec<usize>>) -> io::Result<u64> {
     Ok(written)
 }
 
-/// A pool that is being recorded; see [`Pool::record`]. Its drop ends the recording, waits until all is written, and
-/// ignores errors.
+/// A recording in progress; see [`Pool::record`].
+///
+/// Its drop ends the recording, waits until everything is written, and ignores errors.
 #[must_use = "the recording ends when this is dropped; `finish` says whether all could be written"]
 pub struct Recording {
     recorder: Arc<Recorder>,
     thread: Option<JoinHandle<io::Result<u64>>>,
 }
 
-/// What a [`Recording`] came to.
+/// How much a [`Recording`] wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Recorded {
     /// Uses that were written.
     pub written: u64,
-    /// Uses that were not, as the writer could not keep up.
+    /// Uses that were not written, because the writer could not keep up.
     pub lost: u64,
 }
 
 impl Recording {
-    /// Ends the recording; waits until all is written and flushed.
+    /// Ends the recording, and waits until everything is written and flushed.
     ///
     /// # Errors
     ///

@@ -1,20 +1,19 @@
-//! Recording: the sizes of a pool's real uses, one decimal number per line, for a tuner to replay.
+//! Recording: the sizes of a pool's real uses, for a tuner to replay. What threads share while a pool records.
 //!
-//! While a pool records, each thread's counters are due at every call, so that every use takes the path that merges them
-//! and is noted there. A pool that does not record thus pays nothing: the hot path has the compare anyway. Threads
-//! come to know by the stamp, as of any other change.
+//! While a pool records, each thread's count-down of uses is 1, so that every use takes the path that merges calls, and
+//! is noted there. A pool that does not record thus pays nothing. Threads notice by the stamp, as they do any other
+//! change.
 //!
-//! A use appends to one of a few buffers, each behind a lock that threads seldom share; a full buffer goes to a thread
+//! A use appends to one of a few buffers, each behind a lock that threads seldom share. A full buffer goes to a thread
 //! that formats and writes. Nobody waits for the disk: when the writer is too far behind, a buffer is thrown away and
-//! its uses are counted as lost. Refused: buffers in thread-locals, whose destructors would come before or after the
-//! last use; and a callback per use, which would be user code in every drop.
+//! its uses are counted as lost. What was refused: see docs/design.md.
 
 use std::mem;
 use std::sync::mpsc::SyncSender;
 
 use crate::sync::{AtomicBool, Mutex, Ordering, Padded, lock};
 
-/// What of a pool is there once it was ever recorded.
+/// The recording part of a pool; made when it is first recorded.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     records: AtomicBool,
@@ -25,12 +24,12 @@ pub(crate) struct Recorder {
 struct Stripe {
     sizes: Vec<usize>,
     full: SyncSender<Vec<usize>>,
-    /// Uses thrown away. Here and not in one counter beside the stripes, which the next recording would set to zero
-    /// before the last one has read it. Model: loom_tests::recorder::a_recording_counts_its_own_losses.
+    /// Uses that were thrown away. Here, because the next recording would set one counter beside the stripes to zero
+    /// before the last recording has read it. Model: loom_tests::recorder::a_recording_counts_its_own_losses.
     lost: u64,
 }
 
-// Under loom one, as a thread's stripe follows from an address.
+// Under loom one, because a thread's stripe follows from an address.
 const STRIPES: usize = if cfg!(pool_loom) { 1 } else { 8 };
 /// 32 KiB, a few tens of microseconds to format.
 const CHUNK_SIZES: usize = if cfg!(pool_loom) { 2 } else { 4096 };
@@ -44,13 +43,13 @@ impl Recorder {
 
     pub(crate) fn records(&self) -> bool {
         // Relaxed: that a thread sees it in time is the stamp's part (model: loom_tests::recorder::
-        // who_sees_the_stamp_is_recorded), and what else there is lies behind the stripe's lock.
+        // who_sees_the_stamp_is_recorded), and everything else is behind the stripe's lock.
         self.records.load(Ordering::Relaxed)
     }
 
-    /// Claims the pool for a recording; `false` if it is being recorded.
+    /// Claims the pool for a recording; `false` if one is in progress.
     pub(crate) fn open(&self) -> bool {
-        // Relaxed: one exchange wins, and no memory hangs on it. Model: loom_tests::recorder::
+        // Relaxed: one exchange wins, and no memory depends on it. Model: loom_tests::recorder::
         // a_recording_counts_its_own_losses.
         !self.records.swap(true, Ordering::Relaxed)
     }
@@ -80,11 +79,11 @@ impl Recorder {
         }
     }
 
-    /// Hands over what is noted, and lets go of the writer; returns how many uses were lost.
+    /// Sends what is noted to the writer, and lets the writer end; returns how many uses were lost.
     pub(crate) fn stop(&self) -> u64 {
         let mut lost = 0;
         for stripe in &self.stripes {
-            // Not sent under the lock, as this waits where a use must not.
+            // Not sent under the lock: this may wait, and a use must not.
             let stripe = lock(stripe).take();
             if let Some(stripe) = stripe {
                 let rest = stripe.sizes.len() as u64;

@@ -1,12 +1,13 @@
-//! Pools by name, for programs with several populations of buffers.
+//! Pools by name, for programs with several kinds of buffers.
 //!
-//! A pool learns one size well; headers, bodies and log lines in one pool teach it three sizes badly. So give each its
-//! pool. What stays common is the memory: a registry with a budget is the second limit that each of its pools charges,
-//! on the cold path where they charge their own, and nothing on the hot one.
+//! A pool learns one size well. Headers, bodies and log lines in one pool teach it three sizes badly, so each gets its
+//! own pool. What they can share is the memory: each pool of a registry with a budget charges that budget after its
+//! own.
 //!
-//! A pool is refused what the others have taken, whoever came first: nobody's idle buffers are freed for somebody
-//! else's, as that would need a lock on the other's caches. `Registry::trim` is what gives memory from a pool that has
-//! become idle to one that works.
+//! A pool is refused what the others have taken, whoever came first. Nobody's cached buffers are freed for somebody
+//! else, because that would need a lock on the other's caches. For the same reason a taken buffer leaves its place in
+//! the table uncharged under a common budget. `Registry::trim` moves memory from a pool that is no longer used to one
+//! that is.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,21 +22,22 @@ use crate::sync::{Mutex, const_unless_loom, lock};
 
 /// Named pools, each with its own configuration, and one byte budget over all of them if asked.
 ///
-/// For programs with several populations of buffers: a pool learns one of them well, and several in one pool teach each
-/// other wrong sizes. Two or three pools that the code knows can as well be plain statics; a registry is for names from a
-/// configuration, for a common budget, and for trimming and showing all of them at once.
+/// For programs with several kinds of buffers: a pool learns one kind well, and several kinds in one pool teach it
+/// wrong sizes. Two or three pools that the code knows can be plain statics. A registry is for names from a
+/// configuration, for a common budget, and for trimming and showing all pools at once.
 ///
-/// **The common budget** bounds what lies idle in all pools together, thread caches included, at any instant. Buffers
-/// in use are not counted, and a budget never makes a `get` fail: what it refuses is freed as it comes back, and counted
-/// in [`Dropped::over_budget`](crate::Dropped::over_budget) of the pool that was refused. It is first come, first served.
-/// No pool has a share of its own, and nobody's idle buffers are freed for somebody else's: bound a greedy pool by
+/// **The common budget** bounds what is cached in all pools together, thread caches included, at any instant. Buffers
+/// in use are not counted, and a budget never makes a `get` fail. What it refuses is freed when it is returned, and
+/// counted in [`Dropped::over_budget`](crate::Dropped::over_budget) of the pool that was refused. It is first come,
+/// first served: no pool has a share of its own, and no cached buffer is freed for another pool. Bound a greedy pool by
 /// its own [`Builder::retained_bytes_max`], and call [`Registry::trim`] now and then.
 ///
 /// **A name that nobody created** is an error, [`UnknownPool`], and not a pool with a default configuration.
 ///
-/// **Cost.** Looking a pool up takes a lock and a search: do it once, at start-up or per connection, and keep the `Arc`. A
-/// use of the pool costs what it does without a registry; with a budget the cold path, where a pool charges its own,
-/// charges the common one too. Which pool gets what a nearly full budget has left is unspecified.
+/// **Cost.** Looking a pool up takes a lock and a search: do it once, at start-up or per connection, and keep the
+/// `Arc`. A use of a buffer up to 32 KiB costs what it does without a registry. With a common budget a use above 32 KiB
+/// charges and releases both budgets: 0.1 µs instead of 9 ns (2026-11-24, 2-core x86-64 VM). Which pool gets what a
+/// nearly full budget has left is unspecified.
 ///
 /// # Examples
 ///
@@ -75,10 +77,10 @@ impl Registry {
     }
 
     const_unless_loom! {
-        /// A registry whose pools together never hold more than `bytes` idle, at any instant.
+        /// A registry whose pools together never have more than `bytes` cached, at any instant.
         ///
-        /// Each pool also keeps to its own [`Builder::retained_bytes_max`], 64 MiB unless set. All pools' thread caches
-        /// together take at most half of the budget. It is first come, first served: see [`Registry::trim`].
+        /// Each pool also keeps to its own [`Builder::retained_bytes_max`], 64 MiB by default. The thread caches of all
+        /// pools together take at most half of the budget. It is first come, first served: see [`Registry::trim`].
         #[must_use]
         pub const fn with_budget(bytes: usize) -> Registry {
             Registry::with(Some(bytes))
@@ -91,16 +93,16 @@ impl Registry {
         }
     }
 
-    /// The bytes that all pools together may hold idle, if there is such a budget.
+    /// The common budget in bytes, if there is one.
     #[must_use]
     pub fn budget(&self) -> Option<usize> {
         self.budget_bytes
     }
 
-    /// The pool of that name, made with `builder` if there is none yet.
+    /// The pool of that name; made with `builder` if there is none yet.
     ///
-    /// A pool that is there keeps its configuration, and `builder` is not looked at. Of several threads that ask for a new
-    /// name at once one makes the pool, and all get it.
+    /// A pool that exists keeps its configuration, and `builder` is ignored. If several threads ask for a new name at
+    /// once, one makes the pool and all get it.
     ///
     /// # Errors
     ///
@@ -124,14 +126,15 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// When there is none: a name that is misspelt must not make a pool that nobody configured.
+    /// When there is none: a misspelt name must not make a pool that nobody configured.
     pub fn get(&self, name: &str) -> Result<Arc<Pool>, UnknownPool> {
         lock(&self.state).pools.get(name).map(Arc::clone).ok_or_else(|| UnknownPool::new(name))
     }
 
-    /// Takes a pool out of the registry. It lives on, within the common budget, until the last `Arc` of it is gone, those in
-    /// its owned guards and frozen buffers included; then what it held is free for the others. Its name may be used again
-    /// at once.
+    /// Takes a pool out of the registry; its name may be used again at once.
+    ///
+    /// The pool lives on, within the common budget, until the last `Arc` of it is dropped, those in its owned guards
+    /// and frozen buffers included. Then its share of the budget is free for the others.
     ///
     /// # Errors
     ///
@@ -152,7 +155,7 @@ impl Registry {
         lock(&self.state).pools.iter().map(|(name, pool)| (name.clone(), Arc::clone(pool))).collect()
     }
 
-    /// The counters of one pool; [`Pool::stats`].
+    /// The statistics of one pool: [`Pool::stats`].
     ///
     /// # Errors
     ///
@@ -161,11 +164,11 @@ impl Registry {
         Ok(self.get(name)?.stats())
     }
 
-    /// The counters of each pool, in the order of the names.
+    /// The statistics of each pool, in the order of the names.
     ///
-    /// While threads operate, the pools are read one after the other, and bytes that one released while another took
-    /// them would be counted twice; what exceeds the common budget is therefore left out of `retained`, as
-    /// [`Pool::stats`] does for one pool. With no operation in flight the figures are exact.
+    /// The pools are read one after the other. Bytes that one releases and another takes meanwhile would be counted
+    /// twice, so what exceeds the common budget is left out of `retained`, as [`Pool::stats`] does for one pool. With
+    /// no operation in flight the figures are exact.
     #[must_use]
     pub fn all_stats(&self) -> Vec<(String, Stats)> {
         let mut bytes_left = self.budget_bytes.unwrap_or(usize::MAX);
@@ -180,13 +183,13 @@ impl Registry {
 
     /// One trim interval passes in every pool; returns the bytes that this call freed. See [`Pool::trim`].
     ///
-    /// Call it now and then if pools with a common budget fall idle: a pool that nobody calls frees nothing by itself,
-    /// and what it holds is missing in the others.
+    /// Call it now and then if some pools of a common budget are not used for long: a pool that nobody uses frees
+    /// nothing, and the others lack what it has cached.
     pub fn trim(&self) -> usize {
         self.pools().iter().map(|(_, pool)| pool.trim()).sum()
     }
 
-    /// Frees everything idle in every pool that this thread can reach; returns the bytes freed. See [`Pool::purge`].
+    /// Frees everything cached in every pool but other threads' caches; returns the bytes freed. See [`Pool::purge`].
     pub fn purge(&self) -> usize {
         self.pools().iter().map(|(_, pool)| pool.purge()).sum()
     }

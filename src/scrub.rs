@@ -1,15 +1,13 @@
-//! A buffer that comes back is emptied, and its contents are made useless.
+//! A returned buffer is emptied, and its contents are made useless.
 //!
-//! With the feature `zeroize` what a buffer held is gone once it is back.
+//! In debug builds what was written is overwritten, so that a use of stale bytes shows. With the feature `zeroize` the
+//! whole capacity is wiped, not only what the guard knows to be written: through `BufMut` and `as_vec_mut` a user can
+//! write to the spare capacity. A wipe is ordinary writing, which runs at the speed of memory, followed by the crate
+//! `zeroize`'s barrier, after which the compiler must assume that somebody looks. `zeroize()` itself writes byte by
+//! byte.
 //!
-//! A wipe writes zeros over the whole capacity, not over what the guard knows to be written: through `BufMut` and
-//! `as_vec_mut` a user can write behind the length. It is ordinary writing, which runs at the speed of memory, followed
-//! by the crate `zeroize`'s barrier, behind which the compiler must assume that somebody looks; `zeroize()` itself
-//! writes byte by byte.
-//!
-//! Every buffer that comes back goes through `scrub`. Two ways by which memory would leave a
-//! guard and not come back are closed here: growth past the largest class, which elsewhere is a `Vec`'s own reallocation,
-//! and its second try.
+//! Every returned buffer goes through `scrub`, once. Two ways by which memory would leave a guard without it are closed
+//! here: growth past the largest class, which without the feature is a `Vec`'s own reallocation, and its second try.
 
 #[cfg(not(feature = "zeroize"))]
 pub(crate) use plain::{reserve, scrub, try_reserve, try_reserve_exact};
@@ -20,12 +18,12 @@ pub(crate) use wiping::{reserve, scrub, try_reserve, try_reserve_exact};
 mod plain {
     use std::collections::TryReserveError;
 
-    /// Empties a buffer that comes back. In debug builds, overwrites its first `written` bytes, so that a use of stale bytes
+    /// Empties a returned buffer. In debug builds overwrites its first `written` bytes, so that a use of stale bytes
     /// shows; not the untouched rest, which would commit pages.
     #[inline]
     pub(crate) fn scrub(vec: &mut Vec<u8>, written: usize) {
         if cfg!(debug_assertions) {
-            // By slices, as `resize` goes byte by byte in the very builds that do this.
+            // By slices, because `resize` goes byte by byte in debug builds.
             const STALE: [u8; 4096] = [0xDB; 4096];
             let written = written.min(vec.capacity());
             vec.clear();
@@ -55,7 +53,7 @@ mod wiping {
 
     use zeroize::optimization_barrier;
 
-    /// Empties a buffer that comes back, and wipes all of it.
+    /// Empties a returned buffer, and wipes all of its capacity.
     pub(crate) fn scrub(vec: &mut Vec<u8>, _: usize) {
         #[cfg(test)]
         WIPES.set(WIPES.get() + 1);
@@ -65,7 +63,7 @@ mod wiping {
     /// Empties `vec` and writes zeros over all of its memory.
     fn wipe(vec: &mut Vec<u8>) {
         vec.clear();
-        // By slices, as `resize` goes byte by byte in debug builds.
+        // By slices, because `resize` goes byte by byte in debug builds.
         while vec.len() < vec.capacity() {
             let count = ZEROS.len().min(vec.capacity() - vec.len());
             vec.extend_from_slice(&ZEROS[..count]);
@@ -74,7 +72,7 @@ mod wiping {
         vec.clear();
     }
 
-    /// `Vec::reserve`, but what it leaves behind is wiped. An allocator that refuses is tried once more.
+    /// `Vec::reserve`, but what it leaves behind is wiped. An allocator that refuses is asked once more.
     pub(crate) fn reserve(vec: &mut Vec<u8>, additional: usize) {
         if try_reserve(vec, additional).is_err() {
             let needed = vec.len().saturating_add(additional);
@@ -124,8 +122,8 @@ mod wiping {
         use super::*;
         use crate::Pool;
 
-        /// (In the first edition a buffer that overflowed its stack was wiped a second time on its way to the shared part:
-        /// 20 wipes for 10 drops.)
+        /// (In the first edition a buffer that overflowed its stack was wiped a second time on its way to the shared
+        /// part: 20 wipes for 10 drops.)
         #[test]
         fn a_buffer_that_comes_back_is_wiped_once_wherever_it_goes() {
             for (capacity, cache) in [(64, 128 << 10), (64, 0), (32 << 10, 128 << 10), (1 << 20, 128 << 10)] {

@@ -1,10 +1,10 @@
-//! The counters: what a pool did and holds, as numbers and as a table.
+//! The statistics: what a pool did and has cached, as numbers and as a table.
 
 use std::fmt;
 
 use crate::class::CLASSES;
 
-/// What a pool did since it was made and what it holds now; see [`Pool::stats`](crate::Pool::stats).
+/// What a pool did since it was made and what it has cached now; see [`Pool::stats`](crate::Pool::stats).
 ///
 /// With no operation in flight these hold exactly:
 ///
@@ -13,8 +13,8 @@ use crate::class::CLASSES;
 /// - `allocated + donated == retained_buffers + outstanding + detached + dropped.total() + trimmed`
 /// - `retained_bytes` is the sum of `size * retained` over the classes, and `retained_buffers` of `retained`
 ///
-/// While other threads operate, single figures may lag behind each other, but `retained_bytes` is never above the
-/// budget.
+/// Every get and every buffer is counted exactly once. While other threads operate, single figures may lag behind each
+/// other, but `retained_bytes` is never above the budget.
 ///
 /// `Display` prints a table:
 ///
@@ -29,9 +29,9 @@ use crate::class::CLASSES;
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Stats {
-    /// Buffers lent: every successful `get`.
+    /// Buffers that were borrowed: every successful `get`.
     pub gets: u64,
-    /// Gets that an idle buffer served.
+    /// Gets that a cached buffer served.
     pub hits: u64,
     /// Gets that had to allocate.
     pub misses: u64,
@@ -39,51 +39,51 @@ pub struct Stats {
     pub puts: u64,
     /// Guards that ended with `into_vec`: their buffers left the pool.
     pub detached: u64,
-    /// Guards (and frozen buffers) that have not ended. One that was passed to `mem::forget` stays here.
+    /// Guards and frozen buffers that have not ended. One that was passed to `mem::forget` is counted here for ever.
     pub outstanding: u64,
-    /// Buffers that came in through [`Pool::put`](crate::Pool::put).
+    /// Buffers that were given to the pool by [`Pool::put`](crate::Pool::put).
     pub donated: u64,
     /// Times a guard moved to a larger buffer of the pool.
     pub growths: u64,
     /// Buffers the pool took from the heap: for a get, a growth or `prefill`.
     pub allocated: u64,
-    /// Buffers that came back and were freed, by the first reason that applies.
+    /// Buffers that were freed when they were returned, by the first reason that applies.
     pub dropped: Dropped,
-    /// Idle buffers freed by `trim`, `purge` or a calibration.
+    /// Cached buffers that were freed by a trim interval, `purge` or a calibration.
     pub trimmed: u64,
     /// How often the sizes were recalibrated.
     pub calibrations: u64,
-    /// The least room of a plain `get`, in bytes.
+    /// The least capacity of a plain `get`, in bytes.
     pub default_size: usize,
-    /// The ceiling in bytes: larger buffers are freed when they come back.
+    /// The max size in bytes: larger buffers are freed when they are returned.
     pub max_size: usize,
-    /// Bytes idle in the pool, thread caches included.
+    /// Bytes cached in the pool, thread caches included.
     pub retained_bytes: usize,
-    /// Buffers idle in the pool, thread caches included.
+    /// Buffers cached in the pool, thread caches included.
     pub retained_buffers: u64,
     /// The size classes, smallest first.
     pub classes: [ClassStats; CLASSES],
 }
 
-/// Buffers that were freed instead of kept, by reason; part of [`Stats`].
+/// Returned buffers that were freed instead of cached, by reason; part of [`Stats`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Dropped {
     /// Ended with `discard`.
     pub discarded: u64,
-    /// Capacity below 64 B or above 32 MiB, or not to be cut down to a class size.
+    /// The capacity was below 64 B or above 32 MiB, or could not be cut down to a size class.
     pub out_of_class: u64,
-    /// Above the calibrated max size.
+    /// The buffer was above the max size.
     pub over_ceiling: u64,
-    /// The budget was spent.
+    /// The budget was used up.
     pub over_budget: u64,
     /// The shared part had no room for the buffer. Always 0 in this version: the budget alone limits the shared part.
     pub depot_full: u64,
 }
 
 impl Dropped {
-    /// All of them together.
+    /// The sum of all reasons.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.discarded + self.out_of_class + self.over_ceiling + self.over_budget + self.depot_full
@@ -95,11 +95,11 @@ impl Dropped {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ClassStats {
-    /// Its buffers' capacity in bytes.
+    /// The capacity of its buffers in bytes.
     pub size: usize,
-    /// Uses counted for it since the last calibration.
+    /// Its calls since the last calibration.
     pub calls: u64,
-    /// Its idle buffers.
+    /// Its cached buffers.
     pub retained: u64,
 }
 

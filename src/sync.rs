@@ -1,16 +1,16 @@
 //! The one gate to atomics, locks and thread-locals: `std`'s, or loom's under `--cfg pool_loom`.
 //!
 //! Nothing else in the crate names `std::sync::atomic` or `std::thread_local`, so that every model sees every access.
-//! loom's types cannot be built in constants; where the public surface promises `const fn`, `const_unless_loom!` drops
-//! the promise for the models only. What others built on atomics (a box that is made once) loom cannot see into: the models
-//! have a stand-in that orders no more than the original promises.
+//! loom's types cannot be built in constants: where the public surface promises a `const fn`, `const_unless_loom!`
+//! drops the promise for the models only. loom cannot see into what others built on atomics (a box that is made once).
+//! The models have a stand-in for it that orders no more than the original promises.
 
 #[cfg(pool_loom)]
 mod imp {
     pub(crate) use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
     pub(crate) use loom::sync::{Mutex, MutexGuard};
 
-    /// loom's, which knows no `const` blocks.
+    /// loom's macro has no `const` blocks.
     macro_rules! of_loom {
         ($(static $name:ident: $type:ty = const { $value:expr };)*) => {
             loom::thread_local! { $(static $name: $type = $value;)* }
@@ -35,13 +35,13 @@ pub(crate) use imp::*;
 
 use std::sync::PoisonError;
 
-/// Locks `mutex`, also after a panic under it: every critical section of ours leaves its data valid at every step.
+/// Locks `mutex`, also after a panic under it: each critical section of this crate leaves its data valid at every step.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Keeps what is written by one thread off the cache lines of what others write: 128 bytes, as Intel's prefetcher
-/// fetches lines in pairs and Apple's lines are that long.
+/// Keeps what one thread writes off the cache lines of what others write: 128 bytes, because Intel's prefetcher fetches
+/// lines in pairs and Apple's lines are that long.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct Padded<T>(pub(crate) T);
@@ -55,7 +55,7 @@ impl<T> std::ops::Deref for Padded<T> {
     }
 }
 
-/// A `const fn`, or under loom, whose atomics have no constant constructors, a plain one.
+/// A `const fn`; under loom, whose atomics have no constant constructors, a plain one.
 macro_rules! const_unless_loom {
     ($(#[$attribute:meta])* $visibility:vis const fn $($rest:tt)*) => {
         #[cfg(not(pool_loom))]

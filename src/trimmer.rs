@@ -1,4 +1,4 @@
-//! A thread that lets trim intervals pass in a pool that nobody calls.
+//! A thread that lets trim intervals pass in a pool that nobody uses.
 
 use std::fmt;
 use std::io;
@@ -10,20 +10,21 @@ use std::time::Duration;
 use crate::pool::Pool;
 
 impl Pool {
-    /// Starts a thread that looks every `interval` whether a trim interval is over, and if so lets it pass, as the
-    /// pool's own operations do. Ends with the [`Trimmer`].
+    /// Starts a thread that lets trim intervals pass in a pool that nobody uses. It ends with the [`Trimmer`].
     ///
-    /// A pool trims itself while it is used; this is for one that falls silent after a burst and would hold its memory
-    /// until the next. What lies idle is then freed two to three intervals after its last use (the longer of `interval`
-    /// and [`Builder::trim_interval`](crate::Builder::trim_interval)).
+    /// Every `interval` the thread looks whether a trim interval is over, and if so lets it pass, as uses do. A pool
+    /// that is in use, at ten uses a second or more, needs no trimmer. This is for a pool that nobody uses after a
+    /// burst. What is cached is then freed two to three intervals after its last use (the longer of `interval` and
+    /// [`Builder::trim_interval`](crate::Builder::trim_interval)).
     ///
-    /// It costs a thread and a wake-up per interval; a trim looks at each size class and, for each thread that ever
-    /// lived at once, at ten large slots. It does not reach the small caches of other threads (up to
-    /// [`Builder::thread_cache_bytes_max`](crate::Builder::thread_cache_bytes_max) each), which shrink at their threads'
-    /// next operation, end or [`flush_thread`](Pool::flush_thread).
+    /// It costs a thread, the thread's part of the pool (6 KiB), and a wake-up per interval, at which a trim takes
+    /// about 0.5 µs and the frees. Other threads' small caches (up to
+    /// [`Builder::thread_cache_bytes_max`](crate::Builder::thread_cache_bytes_max) each) are out of its reach; they are
+    /// freed at their threads' next operation, end or [`flush_thread`](Pool::flush_thread).
     ///
-    /// Do without where the pool is used all the time; where there is a timer already, as in an async runtime (call
-    /// [`trim`](Pool::trim) from it); where wake-ups cost, as on batteries; and before a `fork`.
+    /// Do without it if the pool is used all the time; if there is a timer already, as in an async runtime (call
+    /// [`trim`](Pool::trim) from it); if wake-ups cost, as on batteries; and before a `fork`. On
+    /// `wasm32-unknown-unknown` there are no threads and no clock.
     ///
     /// # Errors
     ///
@@ -49,8 +50,9 @@ impl Pool {
         })
     }
 
-    /// [`spawn_trimmer`](Pool::spawn_trimmer) for a pool behind an `Arc`. It does not keep the pool alive; once the pool
-    /// is gone the thread ends by itself.
+    /// [`spawn_trimmer`](Pool::spawn_trimmer) for a pool behind an `Arc`.
+    ///
+    /// It does not keep the pool alive. Once the pool is dropped the thread ends by itself.
     ///
     /// # Errors
     ///
@@ -64,7 +66,7 @@ impl Pool {
 /// The thread of [`Pool::spawn_trimmer`]; its drop stops the thread at once and waits for it.
 #[must_use = "the trimmer ends when this is dropped; keep it as long as the pool is to be trimmed"]
 pub struct Trimmer {
-    /// Never sent to: that it is gone is the message.
+    /// Nothing is ever sent: its drop is the message.
     stop: Option<mpsc::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -85,7 +87,7 @@ impl Drop for Trimmer {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // It runs no user code, so there is no panic to pass on.
+            // The thread runs no user code, so there is no panic to pass on.
             let _ = thread.join();
         }
     }

@@ -1,14 +1,14 @@
 //! When to calibrate: counting calls towards the threshold, and taking a window once.
 //!
-//! Each thread merges its calls into shared counts, `merged`, in batches, and calibrates when one goes past the threshold.
-//! A thread makes no more uses between two merges than the class nearest to the threshold has calls left, so on one
-//! thread the calibration happens at exactly the call that crosses it; other threads' unmerged calls make it at most a
-//! batch late for each of them.
+//! Each thread merges its calls into shared counts, `merged`, in batches, and calibrates when one goes past the
+//! threshold. Between two merges a thread makes at most as many uses as the class nearest to the threshold has calls
+//! left. So on one thread the calibration happens at exactly the call that crosses it. With several threads it is late
+//! by at most one batch for each other thread.
 //!
 //! `merged` only says when to look. The window itself is counted under the lock, from every thread's counters, as the
-//! difference to what was taken before; so of two threads past the threshold at once the second finds a window that has
-//! just begun and leaves it alone. (Go's original calibrates twice, the second time from a handful of calls, and the
-//! sizes collapse: valyala/bytebufferpool issue 15.)
+//! difference from what was taken before. So of two threads past the threshold at once, the second finds a window that
+//! has just begun and leaves it alone. (Go's original calibrates twice, the second time from a handful of calls, and
+//! the sizes collapse: valyala/bytebufferpool issue 15.)
 
 use crate::class::CLASSES;
 use crate::learn::counters::Counters;
@@ -20,15 +20,15 @@ pub(crate) struct Calibrator {
     threshold: u64,
     merge_batch: u64,
     merged: [AtomicU64; CLASSES],
-    /// Uses above the max size that ended since the last calibration.
+    /// Uses above the max size since the last calibration.
     above: AtomicU64,
     calibrations: AtomicU64,
     /// Held while a window is taken.
     taking: Mutex<()>,
 }
 
-/// Calls that a thread may keep to itself: 1/128 of a window, so that even 100 threads are late by less than one, and
-/// no more than this, by when the shared count costs nothing more.
+/// Uses that a thread may make before it merges: 1/128 of a window, so that even 100 threads are late by less than one
+/// window, and no more than this, as the cost of merging is negligible by then.
 const MERGE_BATCH_MAX: u64 = 512;
 
 impl Calibrator {
@@ -43,7 +43,7 @@ impl Calibrator {
         }
     }
 
-    /// Merges a thread's calls; whether a class is now past the threshold. `counters` are the caller's own.
+    /// Merges a thread's calls. Returns whether a class is now past the threshold. `counters` are the caller's own.
     pub(crate) fn merge(&self, counters: &Counters) -> bool {
         let mut is_past = false;
         for class in 0..CLASSES {
@@ -57,12 +57,12 @@ impl Calibrator {
 
     /// How many uses a thread may make before it merges again.
     pub(crate) fn merge_in(&self) -> u64 {
-        // Relaxed: what others merge at the same time makes this thread's batch late, no more.
+        // Relaxed: what others merge at the same time only makes this thread's batch late.
         let most = self.merged.iter().map(|merged| merged.load(Ordering::Relaxed)).max().unwrap_or(0);
         self.threshold.saturating_sub(most).saturating_add(1).min(self.merge_batch)
     }
 
-    /// Adds calls that no thread's own counters hold back; the calls so far.
+    /// Adds calls to the shared count of a class. Returns the calls so far.
     pub(crate) fn add(&self, class: usize, calls: u64) -> u64 {
         // Release and Acquire, with each other and with the stores below: whoever brings the count past the threshold
         // then sees, when it looks at the counters, every call that is in the count. Relaxed, it may find too few, take
@@ -71,8 +71,9 @@ impl Calibrator {
         self.merged[class].fetch_add(calls, Ordering::AcqRel).saturating_add(calls)
     }
 
-    /// Takes the window if a class of it is past the threshold, or if `anyway`, and has `then` act on it; `None` if there
-    /// was nothing to take. `then` runs under the calibrator's lock, and may not free buffers nor call anybody.
+    /// Takes the window if one of its classes is past the threshold, or if `anyway`, and calls `then` with it. `None`
+    /// if there was nothing to take. `then` runs under the calibrator's lock, so it may not free buffers or run user
+    /// code.
     ///
     /// Model: loom_tests::calibration::two_threads_past_the_threshold_take_one_window.
     pub(crate) fn take_window<'a, R>(
@@ -91,30 +92,31 @@ impl Calibrator {
         }
         for merged in &self.merged {
             // Before the counters are read: calls merged after this may be counted twice, never missed, and a count
-            // that is too high only makes somebody look.
-            // A swap, as a store would cut off what others released. Acquire: see `add`; models: loom_tests::calibration::
-            // calls_beside_a_window_wait_for_the_next, three_threads_miss_no_window. That it releases is for symmetry alone.
+            // that is too high only makes somebody look. A swap, as a store would cut off what others released.
+            // Acquire: see `add`; models: loom_tests::calibration::calls_beside_a_window_wait_for_the_next,
+            // three_threads_miss_no_window. That it releases is for symmetry alone.
             merged.swap(0, Ordering::AcqRel);
         }
         let window = window(counters, Counters::take);
         if window == Window::default() {
             return None;
         }
-        // Relaxed: a count that decides when to look, and no memory hangs on it.
+        // Relaxed: a count that decides when to look; no memory depends on it.
         self.above.store(0, Ordering::Relaxed);
         let result = then(&window);
         self.calibrations.store(self.calibrations() + 1, Ordering::Relaxed);
         Some(result)
     }
 
-    /// Counts a use above the max size; whether it is one at which to look early.
+    /// Counts a use above the max size. Returns whether to look early now.
     pub(crate) fn is_early_look(&self) -> bool {
         // Relaxed: as in `take_window`.
         let above = self.above.fetch_add(1, Ordering::Relaxed) + 1;
         above > EARLY_LOOK_CALLS && above % EARLY_LOOK_CALLS == 1
     }
 
-    /// Has `then` look at the window that runs, if more than `share` of its calls were above the max size. It stays as it is.
+    /// Calls `then` with the running window, if more than `share` of its calls were above the max size. The window goes
+    /// on.
     pub(crate) fn look_early<'a, R>(
         &self,
         counters: impl Iterator<Item = &'a Counters> + Clone,
@@ -131,13 +133,13 @@ impl Calibrator {
         self.calibrations.load(Ordering::Relaxed)
     }
 
-    /// What was merged of a class is more than what is there: calls that the last calibration had taken already. The other
-    /// classes are corrected with it, while their threads count on.
+    /// The shared count of a class is too high: it has calls that the last calibration has taken already. Corrects this
+    /// class and the others, while threads go on counting.
     fn correct<'a>(&self, counters: impl Iterator<Item = &'a Counters> + Clone) {
         for (class, merged) in self.merged.iter().enumerate() {
-            // First to zero, then what is there: calls merged in between are counted twice, never missed. Acquire, so that
-            // what the swap takes away is read below. Model: loom_tests::calibration::a_correction_misses_no_call. That
-            // both also release, and the second acquires, is for symmetry alone: no model needs it, as a
+            // First to zero, then what is there: calls merged in between are counted twice, never missed. Acquire, so
+            // that what the swap takes away is read below. Model: loom_tests::calibration::a_correction_misses_no_call.
+            // That both also release, and the second acquires, is for symmetry alone: no model needs it, as a
             // read-modify-write passes on what others released.
             merged.swap(0, Ordering::AcqRel);
             merged.fetch_add(window_calls(counters.clone(), class), Ordering::AcqRel);
@@ -145,7 +147,8 @@ impl Calibrator {
     }
 }
 
-/// An early look comes at each so many uses above the max size, but the first; so that a handful changes nothing.
+/// An early look comes after each so many uses above the max size: at the 65th first, so that a handful changes
+/// nothing.
 const EARLY_LOOK_CALLS: u64 = 64;
 
 fn window<'a>(counters: impl Iterator<Item = &'a Counters>, calls: impl Fn(&Counters, usize, bool) -> u64) -> Window {
@@ -159,7 +162,7 @@ fn window<'a>(counters: impl Iterator<Item = &'a Counters>, calls: impl Fn(&Coun
     window
 }
 
-/// Calls of the class in the window that runs.
+/// Calls of a class in the running window.
 pub(crate) fn window_calls<'a>(counters: impl Iterator<Item = &'a Counters>, class: usize) -> u64 {
     counters.map(|counters| counters.window(class)).sum()
 }

@@ -1,17 +1,18 @@
 //! Counters: per thread, written by their owner alone, readable by all.
 //!
-//! A shared counter costs a locked instruction per use (2.1 ns where a whole get + drop takes 4). So each thread adds
-//! to its own with a plain load and store, and readers sum over the threads. A window of calls is a difference: the
+//! A shared counter costs a locked instruction per use, 2.1 ns where a whole get + drop takes 4. So each thread adds to
+//! its own with a plain load and store, and readers sum over the threads. A window of calls is a difference: the
 //! calibrator notes in `taken` how far it has read each counter, and never resets one.
 //!
-//! A thread counts towards the threshold without looking at the others' counters: it adds its calls to the pool's
-//! merged counts in batches, when its count-down of uses is over (see [`crate::learn::calibrator`] and [`crate::learn::clock`]).
+//! A thread counts towards the threshold without looking at other threads' counters. It adds its calls to the pool's
+//! merged counts in batches, when its count-down of uses is over (see [`crate::learn::calibrator`] and
+//! [`crate::learn::clock`]).
 
 use crate::class::{CLASSES, MAX_CLASS_SIZE, leading_zeros_of_size};
 use crate::learn::usage::Use;
 use crate::sync::{AtomicU64, Ordering};
 
-/// A counter with one writer. Relaxed throughout: whoever needs another thread's figures exactly has waited for that
+/// A counter with one writer. Relaxed throughout: whoever needs another thread's counters exactly has waited for that
 /// thread, or, to calibrate, has acquired its calls with the merged count (`Calibrator::add`). Model:
 /// loom_tests::calibration::two_threads_past_the_threshold_take_one_window.
 #[derive(Debug, Default)]
@@ -28,19 +29,19 @@ impl Counter {
         self.0.store(value, Ordering::Relaxed);
     }
 
-    /// Adds as the only writer.
+    /// Adds, as the only writer.
     #[inline]
     pub(crate) fn add(&self, n: u64) {
         self.0.store(self.0.load(Ordering::Relaxed) + n, Ordering::Relaxed);
     }
 
-    /// Adds as one of many writers.
+    /// Adds, as one of many writers.
     pub(crate) fn add_shared(&self, n: u64) {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 }
 
-/// One thread's figures of one pool.
+/// One thread's counters of one pool.
 #[derive(Debug)]
 #[cfg_attr(pool_loom, derive(Default))]
 pub(crate) struct Counters {
@@ -52,17 +53,17 @@ pub(crate) struct Counters {
     pub(crate) allocated: Counter,
     pub(crate) trimmed: Counter,
     pub(crate) dropped: [Counter; Reason::COUNT],
-    /// Finished uses by class: see `row_of`.
+    /// Finished uses by class; see `row_of`.
     uses: [Counter; ROWS],
-    /// Finished uses that neither asked for nor held anything: no call, but an end.
+    /// Finished uses that neither asked for nor held anything. They are no calls, but ends of guards.
     empty_uses: Counter,
-    /// How many of a class's calls were merged.
+    /// How many of a class's calls have been merged.
     merged: [Counter; CLASSES],
     /// How far the calibrator has read `uses`; written under its lock.
     taken: [Counter; ROWS],
 }
 
-/// Why a buffer that came back was freed; the order is that of precedence.
+/// Why a returned buffer was freed. The order is that of precedence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
     Discarded,
@@ -102,7 +103,7 @@ impl Counters {
         self.empty_uses.get() + self.uses.iter().map(Counter::get).sum::<u64>()
     }
 
-    /// Calls of a class since they were last merged or taken, by the counters' owner; they are merged with this.
+    /// Marks a class's calls as merged; returns those since they were last merged or taken. By the counters' owner.
     pub(crate) fn merge(&self, class: usize) -> u64 {
         let calls = self.rows(class).map(|row| self.uses[row].get()).sum::<u64>();
         let merged = self.merged[class].get();
@@ -140,8 +141,8 @@ impl Counters {
     }
 }
 
-/// Two rows a class, the second for uses with a size asked for. The largest class comes first, so that on the hot path the
-/// row is a number of leading zeros and an offset.
+/// Two rows a class, the second for uses with an explicit capacity. The largest class comes first, so that on the hot
+/// path the row is a number of leading zeros and an offset.
 #[inline]
 fn row_of_size(size: usize, asked: bool) -> usize {
     2 * (leading_zeros_of_size(size) - LEADING_ZEROS_OF_LARGEST) % ROWS + usize::from(asked)

@@ -1,9 +1,9 @@
-//! What every operation must know, in one word: default size, max size, growth jump, and the trim epoch.
+//! What every operation must know, in one word: default size, max size, growth jump, and the number of the trim
+//! interval.
 //!
-//! One word cannot be read torn (Go's original keeps default and max apart and can be). A thread remembers the word
-//! it acted on last; as long as it is unchanged, one load and one compare say that sizes, ceiling and trim epoch are
-//! all as they were, and everything that depends on them need not be looked at. So the hot path reads the word and
-//! writes nothing.
+//! One word cannot be read torn. (Go's original keeps default and max apart.) A thread remembers the word it acted on
+//! last. While it is unchanged, sizes and interval are as they were, and nothing that depends on them need be looked
+//! at. That a thread compares in time is the stamp's part: see `storage/per_thread.rs`.
 
 use crate::class::CLASSES;
 use crate::learn::sizing::Sizes;
@@ -12,9 +12,9 @@ use crate::sync::{AtomicU64, Ordering, const_unless_loom};
 #[derive(Debug)]
 pub(crate) struct AtomicEpoch(AtomicU64);
 
-/// The word: default class, max class and jump class in a byte each, the epoch in the 40 bits above.
+/// The word: default class, max class and jump class in a byte each, the number of the interval in the 40 bits above.
 ///
-/// Epochs begin at 1, so that no word is 0. At one trim a second they wrap after 34 000 years.
+/// Intervals are counted from 1, so that no word is 0. At one a second they wrap after 34 000 years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Epoch(u64);
 
@@ -79,8 +79,8 @@ impl AtomicEpoch {
         }
     }
 
-    /// Relaxed, as are the writes: the word carries everything it stands for in itself; that a thread looks at it in time
-    /// is the stamp's part. Model: loom_tests::stamp::a_thread_that_sees_the_stamp_sees_the_policy.
+    /// Relaxed, as are the writes: the word holds everything that it stands for. That a thread looks at it in time is
+    /// the stamp's part. Model: loom_tests::stamp::a_thread_that_sees_the_stamp_sees_the_policy.
     #[inline]
     pub(crate) fn load(&self) -> Epoch {
         Epoch(self.0.load(Ordering::Relaxed))
@@ -88,7 +88,7 @@ impl AtomicEpoch {
 
     pub(crate) fn set_sizes(&self, sizes: Sizes, jump_class: usize) {
         let update = |word| Some(Epoch(word).with_sizes(sizes, jump_class).0);
-        // The closure never declines.
+        // The closure never returns `None`.
         let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, update);
     }
 

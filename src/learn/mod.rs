@@ -1,6 +1,7 @@
-//! What a pool learns from its uses: how they are counted, when they are judged, and what follows.
+//! What a pool learns from its uses: how uses are counted, when a window is judged, what sizes follow, and when time
+//! passes.
 //!
-//! Nothing here owns a buffer. The order in which the files build on each other is that of this list.
+//! Numbers only: nothing here owns a buffer.
 
 pub(crate) mod calibrator;
 pub(crate) mod clock;

@@ -1,37 +1,37 @@
-//! Calibration: from the calls of one window to the default size and the ceiling.
+//! Calibration: from the calls of one window to the default size and the max size.
 //!
-//! The algorithm is valyala/bytebufferpool's (`pool.go`, `calibrate`): order the size classes by how often they were
-//! used, take the most used one as the default size and the largest of those that cover the percentile as the max
-//! size. Two things are pinned down that the original leaves open or gets wrong. Ties go to the smaller class (its
-//! sort is unstable). And calls whose size the caller asked for by number count for the max size only: what one
-//! caller asks for must not move what every other caller gets.
+//! The algorithm is valyala/bytebufferpool's (`pool.go`, `calibrate`). It orders the size classes by their calls. The
+//! most called class is the default size; the largest of those that cover the percentile is the max size. Two things
+//! are fixed that the original leaves open or gets wrong. Ties go to the smaller class (its sort is unstable). And uses
+//! with an explicit capacity count for the max size only: what one caller asks for must not move what every other
+//! caller gets.
 //!
 //! This module is arithmetic: it owns no counter and takes no lock.
 
 use crate::class::{CLASSES, class_of, size_of_class};
 
-/// How a calibration chooses the default size, the capacity that a plain `get` starts with.
+/// How a calibration chooses the default size, the least capacity of a plain `get`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum DefaultSize {
     /// The size class with the most calls, as in Go's bytebufferpool.
     ///
-    /// Right when most messages have about one size. With widely spread sizes, every message above the most common
-    /// one grows.
+    /// Right when most messages have about one size. With widely spread sizes, every message above the most common one
+    /// makes its buffer grow.
     Mode,
     /// The smallest size class that holds at least this share of the calls, above 0 and at most 1.
     ///
-    /// A high share buys fewer growths with larger buffers.
+    /// A high share means fewer growths and larger buffers.
     Percentile(f64),
 }
 
 /// The calls of one window: how many uses of each class ended in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Window {
-    /// Uses that began with a plain `get`, and donations.
+    /// Uses of a plain `get`, and donations.
     pub(crate) plain: [u64; CLASSES],
-    /// Uses that began with a capacity asked for by number.
+    /// Uses with an explicit capacity.
     pub(crate) asked: [u64; CLASSES],
 }
 
@@ -45,7 +45,7 @@ impl Window {
     }
 }
 
-/// What a calibration is bound by; sizes as classes.
+/// The limits of a calibration; sizes as classes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) max_percentile: f64,
@@ -75,20 +75,21 @@ impl Sizes {
     }
 }
 
-/// What a pool has learnt in one calibration; see [`Builder::on_calibration`](crate::Builder::on_calibration). Sizes are
-/// in bytes.
+/// What a pool has learned in one calibration; see [`Builder::on_calibration`](crate::Builder::on_calibration).
+///
+/// Sizes are in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Calibration {
     /// The pool's first calibration is number 1.
     pub number: u64,
-    /// The least room of a plain `get`, before.
+    /// The default size before: the least capacity of a plain `get`.
     pub default_size_before: usize,
-    /// The least room of a plain `get`, from now on.
+    /// The default size from now on.
     pub default_size: usize,
-    /// The ceiling before.
+    /// The max size before: larger buffers are freed when they are returned.
     pub max_size_before: usize,
-    /// The ceiling from now on: larger buffers are freed when they come back.
+    /// The max size from now on.
     pub max_size: usize,
 }
 
@@ -104,7 +105,7 @@ impl Calibration {
     }
 }
 
-/// The sizes that `window` teaches; `None` when nothing was counted.
+/// The sizes that follow from `window`; `None` when nothing was counted.
 pub(crate) fn calibrate(window: &Window, limits: &Limits, before: Sizes) -> Option<Sizes> {
     let total = window.total();
     if total == 0 {

@@ -1,11 +1,11 @@
-//! What one use was: how large it got, and whether its size was asked for.
+//! What one use was: how large it got, and whether it had an explicit capacity.
 
 use crate::class::{MAX_CLASS_SIZE, class_of};
 
-/// The running record of a use, carried by its guard in one word.
+/// The running record of a use, one word in its guard.
 ///
-/// The low bits say whether a capacity was asked for, and whether the peak was reserved and not reached; above them stands
-/// the peak length so far (of a use that asked, at least what it asked for).
+/// The low bits say whether the capacity was explicit, and whether the peak was reserved and not reached. Above them is
+/// the peak length so far; with an explicit capacity it is at least that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Peak(usize);
 
@@ -15,14 +15,14 @@ const FLAGS: usize = ASKED | RESERVED;
 const PEAK_SHIFT: u32 = 2;
 
 impl Peak {
-    /// A use that began without a size.
+    /// A use of a plain `get`.
     pub(crate) const PLAIN: Peak = Peak(0);
 
     /// There is no use: it has not begun, or it was counted and its buffer is gone. No use reaches this: a buffer of so many
     /// bytes cannot exist, as the address space also holds this program.
     pub(crate) const NO_USE: Peak = Peak(usize::MAX);
 
-    /// A use that asked for `capacity` bytes, and has got them.
+    /// A use with an explicit capacity.
     #[inline]
     pub(crate) const fn asked(capacity: usize) -> Peak {
         Peak(Peak::peak_bits(capacity) | ASKED)
@@ -36,7 +36,7 @@ impl Peak {
         }
     }
 
-    /// There was to be room for `len` bytes in all.
+    /// Room for `len` bytes in all was reserved.
     #[inline]
     pub(crate) fn reserve(&mut self, len: usize) {
         if len > self.len() {
@@ -67,7 +67,7 @@ impl Peak {
 /// A finished use, as calibration counts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Use {
-    /// The largest length that was held, reserved or asked for. Zero says nothing, and is not counted.
+    /// The largest length that was held, reserved or asked for. Zero says nothing, and is no call.
     pub(crate) peak: usize,
     pub(crate) asked: bool,
     is_peak_written: bool,
@@ -89,8 +89,8 @@ impl Use {
         Use { peak, asked, is_peak_written: false }
     }
 
-    /// How many bytes of a buffer that ends with `len` bytes were written, as far as the guard knows: what was asked for or
-    /// reserved need not have been.
+    /// How many bytes of a buffer that ends with `len` bytes were written, as far as the guard knows. What was asked
+    /// for or reserved need not have been written.
     #[inline]
     pub(crate) fn written(self, len: usize) -> usize {
         if self.is_peak_written { self.peak } else { len }
@@ -99,11 +99,11 @@ impl Use {
     /// Whether it held or asked for something that has a class.
     #[inline]
     pub(crate) fn has_class(self) -> bool {
-        // One comparison for both odd cases: nothing, and more than the largest class.
+        // One comparison for both exceptions: nothing, and more than the largest class.
         self.peak.wrapping_sub(1) < MAX_CLASS_SIZE
     }
 
-    /// The class it counts in; the largest for all that is larger.
+    /// The class it counts in; the largest class for everything larger.
     pub(crate) fn counted_class(self) -> Option<usize> {
         Use::class_of_peak(self.peak)
     }

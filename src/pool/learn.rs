@@ -1,4 +1,7 @@
-//! A use is counted; a window is full: sizes, ceiling, callback.
+//! A use is counted; a window is full: new sizes, buffers above the max size, the callback.
+//!
+//! Sizes are computed and published under the calibrator's lock. Buffers are freed after it, as other threads wait for
+//! it inside their drops. The callback runs last. See docs/design.md.
 
 use super::on_calibration::announce;
 use super::shared::Op;
@@ -31,11 +34,11 @@ impl<'p> Op<'p> {
         }
     }
 
-    /// This thread's count-down is over, with `usage`, which has been counted.
+    /// This thread's count-down is over. `usage`, the last use, has been counted.
     pub(super) fn look(self, usage: Use) {
         let Some(local) = self.local else { return };
         local.pace.stop(local.left());
-        // Whatever comes before the next count is granted, a use of a callback too, finds one.
+        // Until the next count is granted: a use that ends in between, in a callback, must find a count above zero.
         local.set_left(local.pace.allow(1));
         if self.records() && usage.counted_class().is_some() {
             let shard: &Shard = &local;
@@ -52,7 +55,7 @@ impl<'p> Op<'p> {
         self.announce(learnt);
     }
 
-    /// Recalibrates from what has been counted.
+    /// Recalibrates from the calls so far.
     pub(super) fn calibrate(self) {
         let learnt = self.take_window(true);
         self.look_at_clock();
@@ -77,7 +80,8 @@ impl<'p> Op<'p> {
         Some(Calibration::new(self.core.calibrator.calibrations() + 1, before, sizes))
     }
 
-    /// A use of `class` ended. If that is above the max size, it may be time to look whether the max size is too low.
+    /// A use of `class` ended. If the class is above the max size, it may be time to look whether the max size is too
+    /// low.
     pub(super) fn note_above(self, class: Option<usize>) {
         let (Some(class), config) = (class, &self.pool.config) else { return };
         let is_above = self.pool.epoch.load().max_class() < class && class <= config.limits.max_class_limit;
@@ -87,7 +91,7 @@ impl<'p> Op<'p> {
         }
     }
 
-    /// Raises the max size to what the running window teaches; nothing else changes. Under the calibrator's lock.
+    /// Raises the max size to what the running window gives; nothing else changes. Under the calibrator's lock.
     pub(super) fn raise(self, window: &Window) {
         let before = self.pool.epoch.load().sizes();
         let Some(learnt) = calibrate(window, &self.pool.config.limits, before) else { return };
@@ -114,5 +118,5 @@ fn jump_class(config: &Config, sizes: Sizes) -> usize {
     }
 }
 
-/// A growth that follows the max size jumps no further than this, in bytes.
+/// A growth that follows the max size takes no buffer larger than this, in bytes.
 const GROWTH_JUMP_SIZE_MAX: usize = 1 << 20;

@@ -1,4 +1,7 @@
-//! What a thread's cache and the shared part are charged for.
+//! What is charged to the budget: leases of thread caches, and buffers in the shared part.
+//!
+//! A thread leases slots before it fills them, so that the hot path need not look at the budget. Before a buffer is
+//! freed for want of budget, everything that is charged and covers nothing is given up. See docs/design.md.
 
 use super::shared::{Core, Op};
 use crate::class::{CLASSES, size_of_class};
@@ -9,7 +12,7 @@ impl<'p> Op<'p> {
         held + bytes <= self.pool.config.thread_cache_bytes_max
     }
 
-    /// Leases more slots: as many again, or at least one.
+    /// Leases as many slots again, or one if there is no budget for so many.
     pub(super) fn extend_lease(self, local: Local<'_>, class: usize) -> bool {
         let leased = local.leased(class);
         let room = slots_max(class) - leased;
@@ -26,7 +29,7 @@ impl<'p> Op<'p> {
         })
     }
 
-    /// Charges the budget, if need be after giving up what is charged and covers nothing.
+    /// Charges the budget. If it refuses, this gives up what is charged and covers nothing, and tries once more.
     pub(super) fn charge(self, bytes: usize) -> bool {
         if self.core.budget.charge(bytes) {
             return true;
@@ -45,7 +48,7 @@ impl<'p> Op<'p> {
         (0..SMALL_CLASSES).for_each(|class| self.core.release_unused_lease(local, class));
     }
 
-    /// Gives up what empty places of a class are charged for.
+    /// Gives up the charges of a class's empty places.
     pub(super) fn give_up_charges(self, class: usize) {
         let given_up = self.core.table.give_up_charges(class);
         if given_up > 0 {
@@ -55,7 +58,7 @@ impl<'p> Op<'p> {
 }
 
 impl Core {
-    /// Takes slots out of a lease; their bytes stay charged.
+    /// Takes slots out of a lease. Their bytes stay charged.
     pub(super) fn shrink_lease(&self, local: Local<'_>, class: usize, leased: usize) {
         let bytes = (local.leased(class) - leased) * size_of_class(class);
         local.set_leased(class, leased);
@@ -77,5 +80,5 @@ pub(super) fn note_lease(local: Local<'_>, class: usize, slots: usize) {
     local.leased_bytes.add((slots * size_of_class(class)) as u64);
 }
 
-/// The first lease of a class: a page's worth of small buffers, one of the larger ones.
+/// The first lease of a class: 4 KiB of small buffers, or one larger buffer.
 const FIRST_LEASE_BYTES: usize = 4 << 10;

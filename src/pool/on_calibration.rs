@@ -1,13 +1,13 @@
-//! Who is told of a calibration: the pool's callback, and with the feature `tracing` whoever subscribes.
+//! Who is told of a calibration: the pool's callback, and with the feature `tracing` the subscribers.
 //!
-//! The callback is a `&'static dyn Fn` and not a plain `fn` pointer, so that it may capture (`Box::leak`), and not an
-//! `Arc`, whose destructor would take the `const` from every setter of the `Builder`. It is handed the pool, because
-//! that of an `Arc` does not exist yet when its builder is written.
+//! The callback is a `&'static dyn Fn`. A plain `fn` pointer could not capture (this one can, by `Box::leak`). An `Arc`
+//! has a destructor, which would take the `const` from every setter of the `Builder`. The callback gets the pool as an
+//! argument, because a pool behind an `Arc` does not exist yet when its builder is written.
 //!
-//! It is user code that runs in the middle of a buffer's end, so: no lock is held; a panic goes no further (it may be
-//! in a destructor, while unwinding); and it does not run on a thread whose own destructor has run, where thread-locals
-//! that it may use are gone. What it does with pools may make them calibrate, also this one: that is not announced on
-//! this thread again, or a threshold of 1 would never come to an end.
+//! The callback is user code that runs within the drop of a guard. So no lock is held. A panic is caught, because it
+//! may happen in a destructor, while unwinding. It does not run on a thread whose own destructor has run, where
+//! thread-locals that it may use are destroyed. It may use pools and make them calibrate, this one too: that is not
+//! announced on this thread again, because a threshold of 1 would never come to an end.
 
 use std::cell::Cell;
 use std::mem;
@@ -53,7 +53,7 @@ fn emit(_: &Calibration) {}
 
 fn keep_to_itself(user_code: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(user_code)) {
-        // The payload's destructor is user code as well; of a panic in it, the payload is leaked.
+        // The payload's destructor is user code too. If it panics, that panic's payload is leaked.
         let dropped = catch_unwind(AssertUnwindSafe(|| drop(payload)));
         mem::forget(dropped);
     }

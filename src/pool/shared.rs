@@ -1,4 +1,7 @@
-//! What threads share; one operation; the figures.
+//! What the threads of a pool share, one operation on it, and its statistics.
+//!
+//! A pool itself is small: a stamp, the sizes, the configuration. Its shared part is built on the heap by the first
+//! operation, so that `Pool::new` is a `const fn`. See docs/design.md.
 
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
@@ -20,13 +23,18 @@ use crate::sync::{AtomicBool, OnceBox, Ordering, const_unless_loom};
 /// A pool of byte buffers in power-of-two size classes, 64 B to 32 MiB, that learns its sizes.
 ///
 /// Made once and shared: a `static`, a field, or behind an `Arc`. All methods take `&self` and may be called on any
-/// thread. Idle buffers lie in a small cache per thread and in a shared part; all of them together take no more than the
-/// budget ([`Builder::retained_bytes_max`], 64 MiB if nothing is said). Dropping the pool frees them all at once, those in
-/// other threads' caches too.
+/// thread. Cached buffers are in a small cache per thread, up to 32 KiB each, and in a part that all threads share. All
+/// of them together take no more than the budget ([`Builder::retained_bytes_max`](crate::Builder::retained_bytes_max),
+/// 64 MiB by default). Dropping the pool frees them all at once, those in other threads' caches too.
+///
+/// The pool takes about 6 KiB when it is first used, and about 6 KiB for each thread that uses it at the same time.
+/// Buffers in the shared part take no memory beside themselves.
 ///
 /// The thread caches and their exchange of batches with the shared part follow Bonwick & Adams, "Magazines and Vmem"
-/// (USENIX 2001); trimming by the least of what lay idle follows Bonwick's slab allocator (USENIX 1994), and frees what was
-/// idle after two intervals, as Go's `sync.Pool` does; the calibration is valyala/bytebufferpool's.
+/// (USENIX 2001). A thread's share of the budget follows Choudhury & Hahne, "Dynamic queue length thresholds for
+/// shared-memory packet switches" (1998). Trimming by the low-water mark follows Bonwick's slab allocator (USENIX
+/// 1994); what was unused for two intervals is freed, as in Go's `sync.Pool`. The calibration is
+/// valyala/bytebufferpool's.
 ///
 /// # Examples
 ///
@@ -47,7 +55,7 @@ pub struct Pool {
     pub(crate) per_thread: PerThread<Core>,
     pub(crate) epoch: AtomicEpoch,
     pub(super) config: Config,
-    /// Of the registry that made the pool, if it has one.
+    /// The common budget of the registry that made the pool, if it has one.
     pub(super) shared_budget: Option<Arc<Budget>>,
     pub(super) leak_trace: leak_trace::Table,
 }
@@ -62,13 +70,13 @@ pub(crate) struct Core {
     pub(super) depot: Depot,
     pub(super) calibrator: Calibrator,
     pub(crate) clock: Clock,
-    /// Whether something came to the table or the depot since the last trim.
+    /// Whether a buffer came to the table or the depot since the last trim.
     pub(super) unused: AtomicBool,
-    /// The counters of threads that have no shard, written by all of them; made when there is one.
+    /// The counters of all threads that have no shard; made when there is such a thread.
     pub(super) threadless: OnceBox<Counters>,
-    /// Once the pool was recorded.
+    /// Made when the pool is first recorded.
     pub(super) recorder: OnceBox<Arc<Recorder>>,
-    /// Last, as fields are dropped in order: buffers are freed before a common budget has their bytes again.
+    /// Last, because fields are dropped in order: buffers are freed before a common budget gets their bytes back.
     pub(super) budget: Budget,
 }
 
@@ -78,7 +86,7 @@ pub(crate) struct Op<'p> {
     pub(super) pool: &'p Pool,
     pub(super) core: &'p Core,
     pub(super) shards: &'p Shards,
-    /// `None` on a thread whose destructor has run.
+    /// `None` on a thread whose destructor has run, or that got no index.
     pub(super) local: Option<Local<'p>>,
 }
 
@@ -95,14 +103,14 @@ impl Pool {
         }
     }
 
-    /// What lies idle is charged to `budget` too. To be called before the first operation.
+    /// Cached buffers are charged to `budget` too. To be called before the first operation.
     pub(crate) fn share_budget(&mut self, budget: Arc<Budget>) {
         debug_assert!(self.per_thread.get_shared().is_none());
         self.shared_budget = Some(budget);
     }
 
     pub(crate) fn recorder(&self) -> &Arc<Recorder> {
-        // Attaches, as only a pool with a stamp can renew it.
+        // Attaches, because only a pool that has a stamp can renew it.
         self.op();
         self.shared().tenant.recorder()
     }
@@ -111,7 +119,7 @@ impl Pool {
         self.per_thread.shared(|| Core::new(&self.config, self.shared_budget.clone()))
     }
 
-    /// A trim interval passes, if one is over. A pool without an operation so far has nothing to trim.
+    /// A trim interval passes, if one is over. A pool without an operation so far has no buffers.
     pub(crate) fn trim_if_due(&self) {
         if self.per_thread.get_shared().is_some() {
             self.op().look_at_clock();
@@ -139,8 +147,8 @@ impl Pool {
         op
     }
 
-    /// For upkeep: makes nothing, neither the shared part of a pool that was never used nor a shard of a thread that never
-    /// used it.
+    /// An operation that builds nothing: neither the shared part of a pool that was never used, nor a shard of a thread
+    /// that never used the pool.
     pub(crate) fn upkeep(&self) -> Option<Op<'_>> {
         let shared = self.per_thread.get_shared()?;
         let op = Op::new(self, shared, self.per_thread.find(shared));
@@ -153,7 +161,7 @@ impl Pool {
         self.per_thread.renew(|| self.tag());
     }
 
-    /// What the stamp carries for the hot path of `get`: the default class.
+    /// What the stamp carries for the hot path of a plain `get`: the default class.
     pub(crate) fn tag(&self) -> usize {
         self.epoch.load().default_class()
     }
@@ -177,10 +185,11 @@ impl Core {
         self.recorder.get_or_init(|| Box::new(Arc::new(Recorder::new())))
     }
 
-    /// Whether something came to the shared part since the last trim, so that every thread knows to look at the clock.
+    /// Whether a buffer came to the shared part since the last trim; if so, the stamp was renewed, and threads begin to
+    /// look.
     #[inline]
     pub(super) fn may_have_unused(&self) -> bool {
-        // Relaxed: a hint; a thread that misses it looks at the clock a few uses later.
+        // Relaxed: a hint. A thread that misses it looks at the clock some uses later.
         self.unused.load(Ordering::Relaxed)
     }
 
@@ -214,7 +223,7 @@ impl<'p> Op<'p> {
     }
 }
 
-/// The figures of a pool; `None` before its first operation.
+/// The statistics of a pool; `shared` is `None` before its first operation.
 pub(crate) fn stats(shared: Option<&Shared<Core>>, epoch: Epoch) -> Stats {
     let mut stats = Stats {
         default_size: epoch.sizes().default_size(),
@@ -227,7 +236,8 @@ pub(crate) fn stats(shared: Option<&Shared<Core>>, epoch: Epoch) -> Stats {
     let sum = |figure: &dyn Fn(&Counters) -> u64| counters(core, shards).map(figure).sum::<u64>();
     let dropped = |reason: Reason| sum(&|counters| counters.dropped[reason as usize].get());
 
-    // Ends before beginnings: a guard that ends meanwhile may look outstanding, but no count falls below zero.
+    // Ends are read before beginnings. So a guard that ends meanwhile may look outstanding, but no difference is
+    // negative.
     let ends = sum(&Counters::ends);
     stats.detached = sum(&|counters| counters.detached.get());
     stats.donated = sum(&|counters| counters.donated.get());
@@ -257,7 +267,7 @@ pub(crate) fn stats(shared: Option<&Shared<Core>>, epoch: Epoch) -> Stats {
     stats
 }
 
-/// Sums up what lies idle, but no more than a budget of `bytes_max` allows.
+/// Sums up what is cached, but no more than a budget of `bytes_max` allows.
 pub(crate) fn bound_stats(stats: &mut Stats, bytes_max: usize) {
     bound_retained(&mut stats.classes, bytes_max);
     stats.retained_buffers = stats.classes.iter().map(|class| class.retained).sum();
@@ -272,8 +282,9 @@ fn retained_bytes(class: &ClassStats) -> usize {
     class.size * class.retained as usize
 }
 
-/// A buffer that moves while it is counted may be counted at both ends. What lies idle never exceeds the budget (it is
-/// charged first), so neither may the figure: the excess was counted twice. With no operation in flight there is none.
+/// A buffer that moves while it is counted may be counted at both ends. The cached bytes never exceed the budget,
+/// because they are charged first. So what the figure has above the budget was counted twice, and is left out. With no
+/// operation in flight there is no such excess.
 fn bound_retained(classes: &mut [ClassStats; CLASSES], bytes_max: usize) {
     let mut excess = classes.iter().map(retained_bytes).sum::<usize>().saturating_sub(bytes_max);
     for class in classes.iter_mut().rev() {

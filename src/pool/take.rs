@@ -1,4 +1,7 @@
-//! A buffer goes out: from the thread's cache, the table, the depot or the heap; and growth, which takes a larger one.
+//! A buffer is taken: from the thread's cache, the table, the depot or the heap; and growth, which takes a larger one.
+//!
+//! The hot path of `get` is one compare for the stamp, one for the stack's length, and a count. What is not inlined
+//! takes and returns a `RawBuf`, in registers. See docs/design.md.
 
 use std::collections::TryReserveError;
 
@@ -54,7 +57,6 @@ impl Pool {
         }
     }
 
-    // What is not inlined takes and gives a `RawBuf`, in registers.
     #[inline(never)]
     pub(super) fn take_place(&self, local: Local<'_>, class: usize) -> Option<RawBuf> {
         let core = &self.per_thread.get_shared()?.tenant;
@@ -104,17 +106,17 @@ impl<'p> Op<'p> {
         Ok(vec)
     }
 
-    /// The same, as a `Vec` has it: memory exhaustion aborts, and a capacity above `isize::MAX` panics.
+    /// As `get`, but memory exhaustion aborts, and a capacity above `isize::MAX` panics, as with `Vec`.
     pub(crate) fn get_or_abort(self, capacity: usize) -> Vec<u8> {
         self.get(capacity).unwrap_or_else(|_| {
-            // An allocator that has refused once is tried once more.
+            // An allocator that has refused once is asked once more.
             let vec = self.allocate_or_abort(capacity);
             self.add(|counters| &counters.misses, 1);
             vec
         })
     }
 
-    /// An idle buffer of `class`, or of a class above within look-up distance.
+    /// A cached buffer of `class`, or of one of the next `LOOK_UP_CLASSES` classes.
     #[inline]
     pub(super) fn take(self, class: usize) -> Option<Vec<u8>> {
         if let Some(local) = self.local {
@@ -122,7 +124,7 @@ impl<'p> Op<'p> {
                 return Some(vec);
             }
         }
-        // Nothing lies above the ceiling, so a get above it need not search.
+        // Nothing is cached above the max size, so a get above it need not search.
         let highest = (class + LOOK_UP_CLASSES).min(self.pool.epoch.load().max_class());
         (class..=highest).find_map(|class| self.take_of_class(class))
     }
@@ -139,7 +141,7 @@ impl<'p> Op<'p> {
         if !self.core.budget.is_shared() {
             return self.core.table.take(row, class, Charge::Stays);
         }
-        // No pool can give up an empty place's charge in another one of its budget.
+        // Under a common budget: a pool cannot give up the charge of an empty place in another pool.
         let vec = self.core.table.take(row, class, Charge::Leaves)?;
         self.core.budget.release(size_of_class(class));
         Some(vec)
@@ -160,8 +162,8 @@ impl<'p> Op<'p> {
         Some(vec)
     }
 
-    /// Lays a batch's buffers on the stack, as far as leases go. Returns how many lie on slots that were leased, and so
-    /// charged, before.
+    /// Moves a batch's buffers to the stack, as far as leases go. Returns how many went to slots that were leased, and
+    /// so charged, before.
     pub(super) fn stow(self, local: Local<'_>, batch: &mut Batch) -> usize {
         let class = batch.class();
         let free = local.leased(class) - local.len(class);
@@ -193,7 +195,7 @@ impl<'p> Op<'p> {
         vec
     }
 
-    /// Moves the contents of `vec` to a buffer with room for `additional` bytes more.
+    /// Moves the contents of `vec` to a larger buffer, with room for `additional` bytes more.
     #[inline]
     pub(super) fn grow(self, vec: &mut Vec<u8>, additional: usize) -> Result<(), TryReserveError> {
         let needed = match vec.len().checked_add(additional) {
@@ -208,7 +210,7 @@ impl<'p> Op<'p> {
         let class = least.max(self.pool.epoch.load().jump_class());
         let larger = match self.take(class) {
             Some(larger) => larger,
-            // A jump is a convenience; what is needed may still be had.
+            // The jump to a larger class is optional: try the class that is needed.
             None if class > least => {
                 self.allocate(size_of_class(class)).or_else(|_| self.allocate(size_of_class(least)))?
             }
@@ -218,12 +220,12 @@ impl<'p> Op<'p> {
         Ok(())
     }
 
-    /// The same, by the way a `Vec` has: memory exhaustion aborts, and a length above `isize::MAX` panics.
+    /// As `grow`, but memory exhaustion aborts, and a length above `isize::MAX` panics, as with `Vec`.
     pub(super) fn grow_or_abort(self, vec: &mut Vec<u8>, additional: usize) {
         if self.grow(vec, additional).is_ok() {
             return;
         }
-        // An allocator that has refused once is tried once more.
+        // An allocator that has refused once is asked once more.
         match vec.len().checked_add(additional) {
             Some(needed) if needed <= size_of_class(self.highest_class_to_grow_in()) => {
                 let larger = self.allocate_or_abort(needed);
@@ -270,7 +272,7 @@ impl<'p> Op<'p> {
         taken
     }
 
-    /// Up to `count` new buffers in the depot, as one batch.
+    /// Adds up to `count` new buffers to the depot, as one batch.
     pub(super) fn prefill_batch(self, class: usize, count: usize) -> usize {
         let size = size_of_class(class);
         let mut batch = Batch::new(class);

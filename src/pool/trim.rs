@@ -1,4 +1,6 @@
-//! An interval passes: what was not needed goes. And the end of a thread.
+//! A trim interval passes: what was not used is freed. And the end of a thread, which moves its cache to the depot.
+//!
+//! When threads look at the clock, and how soon memory is freed: see `learn/clock.rs` and docs/design.md.
 
 use super::shared::{Core, Op};
 use crate::class::{CLASSES, size_of_class};
@@ -29,7 +31,7 @@ impl<'p> Op<'p> {
         freed_bytes + self.catch_up()
     }
 
-    /// Frees everything idle but other threads' caches. Returns the bytes freed.
+    /// Frees everything cached but other threads' caches. Returns the bytes freed.
     pub(super) fn purge(self) -> usize {
         let mut freed_bytes = 0;
         for class in 0..CLASSES {
@@ -49,13 +51,13 @@ impl<'p> Op<'p> {
         }
     }
 
-    /// Lets a trim interval pass if one is over, and allows this thread some uses until it looks again.
+    /// Lets a trim interval pass if one is over, and grants this thread the uses until it looks again.
     pub(super) fn look_at_clock(self) {
         let now_ns = self.pass_interval_if_due();
         self.grant(now_ns, LOOK_MAX);
     }
 
-    /// The same, where how fast uses came so far says nothing of what comes.
+    /// As `look_at_clock`, but with a short count: how fast uses came so far says nothing about what comes.
     pub(super) fn begin_to_look(self) {
         let now_ns = self.pass_interval_if_due();
         self.grant(now_ns, LOOK_FIRST);
@@ -76,7 +78,7 @@ impl<'p> Op<'p> {
         let Some(local) = self.local else { return };
         local.pace.stop(local.left());
         if local.pace.is_merge_due() {
-            // The shard is new to this thread, which has no calls to merge yet.
+            // The shard is new to this thread, which has no calls to merge.
             local.pace.merge_in(self.core.calibrator.merge_in());
         }
         // While the pool records, every use is noted.
@@ -84,7 +86,8 @@ impl<'p> Op<'p> {
         local.set_left(local.pace.grant(&self.core.clock, now_ns, most));
     }
 
-    /// Something came to the table or the depot: every thread must look at the clock soon.
+    /// A buffer came to the table or the depot. The first one since the last trim renews the stamp, so that every
+    /// thread begins to look; later ones make this thread alone begin.
     pub(super) fn note_unused(self) {
         if !self.core.may_have_unused() && !self.core.unused.swap(true, Ordering::Relaxed) {
             self.pool.renew_stamp();
@@ -92,8 +95,8 @@ impl<'p> Op<'p> {
         self.begin_to_look();
     }
 
-    /// Does what changed since this thread's last operation: trim intervals that passed, a ceiling that fell. Returns the
-    /// bytes freed.
+    /// Does to this thread's cache what trim intervals that passed, or a max size that fell, require since its last
+    /// operation. Returns the bytes freed.
     pub(super) fn catch_up(self) -> usize {
         let Some(local) = self.local else { return 0 };
         let epoch = self.pool.epoch.load();
@@ -120,8 +123,8 @@ impl<'p> Op<'p> {
             self.core.release_unused_lease(local, class);
             local.begin_interval(class);
         }
-        // Put there after the calibration had looked, by this thread, which had not seen it yet. Model:
-        // loom_tests::ceiling::nothing_is_cached_above_a_ceiling_that_its_thread_has_seen.
+        // This thread may have put a buffer there after the calibration had looked and before it saw the new max size.
+        // Model: loom_tests::ceiling::nothing_is_cached_above_a_ceiling_that_its_thread_has_seen.
         for class in epoch.max_class() + 1..CLASSES {
             freed_bytes += self.free_place(local.row(), class);
         }
@@ -134,7 +137,7 @@ impl<'p> Op<'p> {
         }
     }
 
-    /// Frees every idle buffer of a class in the shared part.
+    /// Frees every buffer of a class in the shared part.
     pub(super) fn purge_class(self, class: usize) -> usize {
         let mut freed_bytes = self.free_from_depot(class, self.core.depot.stock(class).len());
         freed_bytes += (0..ROWS).map(|row| self.free_place(row, class)).sum::<usize>();
@@ -171,7 +174,7 @@ impl<'p> Op<'p> {
         freed * size_of_class(class)
     }
 
-    /// Frees the coldest `count` buffers of a stack; their slots stay leased.
+    /// Frees the `count` coldest buffers of a stack. Their slots stay leased.
     pub(super) fn free_from_cache(self, local: Local<'_>, class: usize, count: usize) -> usize {
         let mut left = count;
         while left > 0 {
@@ -184,7 +187,7 @@ impl<'p> Op<'p> {
 }
 
 impl Core {
-    /// Gives what a thread's cache holds to the depot, and its leases back.
+    /// Moves a thread's cache to the depot, and gives up its leases. Allocates and frees nothing.
     pub(super) fn empty_cache(&self, local: Local<'_>) {
         for class in 0..SMALL_CLASSES {
             while local.len(class) > 0 {

@@ -1,5 +1,7 @@
-//! A batch: a few idle buffers of one class that move between threads by value (a magazine, in Bonwick & Adams,
-//! "Magazines and Vmem", USENIX 2001).
+//! A batch: up to 15 cached buffers of one class that move between threads together, by value.
+//!
+//! It is the magazine of Bonwick & Adams, "Magazines and Vmem" (USENIX 2001). In the depot it takes another form,
+//! without memory of its own: see [`super::list`].
 
 use super::idle::IdleBuf;
 use crate::class::CLASSES;
@@ -10,11 +12,11 @@ pub(crate) const BATCH_SLOTS: usize = 15;
 const _: () = assert!(size_of::<usize>() != 8 || size_of::<Batch>() == 128);
 const _: () = assert!(CLASSES <= u8::MAX as usize);
 
-// In this order whatever the compiler likes: another takes 136 bytes.
+// `repr(C)` for this order of fields: another takes 136 bytes.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Batch {
-    /// The class of every slot; set once, in `new`.
+    /// The class of every buffer; set once, in `new`.
     class: u8,
     len: u8,
     slots: [Option<IdleBuf>; BATCH_SLOTS],
@@ -34,8 +36,8 @@ impl Batch {
         usize::from(self.len)
     }
 
-    /// Adds the buffer of `vec` and leaves an empty `Vec`; not if the batch is full or the capacity is not the class's
-    /// size.
+    /// Adds the buffer of `vec` and leaves an empty `Vec`. Does nothing if the batch is full or the capacity is not the
+    /// class's size.
     pub(crate) fn push(&mut self, vec: &mut Vec<u8>) -> bool {
         let slot = if self.len() < BATCH_SLOTS { IdleBuf::take(vec, self.class()) } else { None };
         let pushed = slot.is_some();
@@ -45,7 +47,7 @@ impl Batch {
         pushed
     }
 
-    /// The caller has made sure that the slot is of the batch's class and that there is room.
+    /// The caller has made sure that the buffer is of the batch's class and that there is room.
     pub(super) fn push_idle(&mut self, slot: IdleBuf) {
         self.slots[self.len()] = Some(slot);
         self.len += 1;
@@ -53,8 +55,9 @@ impl Batch {
 
     /// The buffer that was added last.
     pub(crate) fn pop(&mut self) -> Option<Vec<u8>> {
-        // SAFETY: every slot in here was made with the class of this batch: by `push`, or by one of the two callers of
-        // `push_idle`, `Local::take_cold` and `Node::into_batch`, which make the batch for the stack or the node they empty.
+        // SAFETY: every IdleBuf in here was made with the class of this batch: by `push`, or by one of the two callers
+        // of `push_idle`, `Local::take_cold` and `Node::into_batch`, which make the batch for the stack or the node
+        // they empty.
         self.pop_idle().map(|slot| unsafe { slot.into_vec(self.class()) })
     }
 

@@ -1,4 +1,7 @@
 //! From a `Vec` to one word and back.
+//!
+//! A cached buffer is one pointer: its capacity is the size of its class. An empty `Vec` between functions is two
+//! words. Why not the `Vec` itself, with figures: see docs/design.md.
 
 use std::alloc::{Layout, realloc};
 use std::mem::{self, ManuallyDrop};
@@ -6,9 +9,9 @@ use std::ptr::NonNull;
 
 use crate::class::size_of_class;
 
-/// An idle buffer: the memory of a `Vec<u8>` whose capacity is exactly the size of its class.
+/// A cached buffer: the memory of a `Vec<u8>` whose capacity is exactly the size of its class.
 ///
-/// It owns the memory but, not knowing its class, has no `Drop`: the container it lies in does.
+/// It owns the memory but does not know its class, so it has no `Drop`. The container that holds it frees it.
 #[derive(Debug)]
 pub(super) struct IdleBuf(NonNull<u8>);
 
@@ -16,12 +19,12 @@ pub(super) struct IdleBuf(NonNull<u8>);
 unsafe impl Send for IdleBuf {}
 
 impl IdleBuf {
-    /// Takes the memory of `vec` and leaves it empty; not if its capacity is not the class's size.
+    /// Takes the memory of `vec` and leaves it empty; `None` if its capacity is not the class's size.
     ///
-    /// By reference, because a `Vec` handed back and forth in a `Result` is 24 bytes moved twice on the hot path.
+    /// By reference, because a `Vec` that is passed to and fro in a `Result` moves 24 bytes twice on the hot path.
     #[inline]
     pub(super) fn take(vec: &mut Vec<u8>, class: usize) -> Option<IdleBuf> {
-        // std promises only "at least" for a capacity, so this is checked in release builds too.
+        // std promises only "at least" for a capacity, so release builds check this too.
         if vec.capacity() == size_of_class(class) { Some(IdleBuf::of(vec)) } else { None }
     }
 
@@ -39,24 +42,24 @@ impl IdleBuf {
     ///
     /// # Safety
     ///
-    /// `class` is the class that the slot was made with.
+    /// `class` is the class that the IdleBuf was made with.
     #[inline]
     pub(super) unsafe fn into_vec(self, class: usize) -> Vec<u8> {
         // SAFETY: the caller's promise.
         unsafe { self.into_vec_of(size_of_class(class)) }
     }
 
-    /// The same by the size of the class.
+    /// As `into_vec`, by the size of the class.
     ///
     /// # Safety
     ///
-    /// `size` is the size of the class that the slot was made with.
+    /// `size` is the size of the class that the IdleBuf was made with.
     #[inline]
     pub(super) unsafe fn into_vec_of(self, size: usize) -> Vec<u8> {
         #[cfg(pool_loom)]
         crate::sync::ledger::picked_up(size);
-        // SAFETY: `take` took the memory from a Vec<u8> of exactly this capacity, and an IdleBuf is not Clone, so this is
-        // its only owner. `take` and `from_ptr` are the only places that make one.
+        // SAFETY: `take` took the memory from a Vec<u8> of exactly this capacity, and an IdleBuf is not Clone, so this
+        // is its only owner. `take` and `from_ptr` are the only places that make one.
         unsafe { Vec::from_raw_parts(self.0.as_ptr(), 0, size) }
     }
 
@@ -77,8 +80,8 @@ impl IdleBuf {
 
 /// An empty `Vec<u8>` in two words.
 ///
-/// Two words go to and come from a function that is not inlined in registers; the three of a `Vec` go through memory, and
-/// with them the guard they stand in, whose next move then stalls on store forwarding.
+/// A function that is not inlined takes and returns two words in registers. The three words of a `Vec` go through
+/// memory, and the guard around them too, whose next move then stalls on store forwarding.
 #[derive(Debug)]
 pub(crate) struct RawBuf {
     memory: NonNull<u8>,
@@ -97,7 +100,8 @@ impl RawBuf {
     #[inline]
     pub(crate) fn into_vec(self) -> Vec<u8> {
         let raw = ManuallyDrop::new(self);
-        // SAFETY: `of` took both from a Vec<u8> that was not dropped, and a RawBuf is not Clone, so this is their only owner.
+        // SAFETY: `of` took both from a Vec<u8> that was not dropped, and a RawBuf is not Clone, so this is their only
+        // owner.
         unsafe { Vec::from_raw_parts(raw.memory.as_ptr(), 0, raw.capacity) }
     }
 }
@@ -112,7 +116,8 @@ impl Drop for RawBuf {
 // SAFETY: a RawBuf owns what the Vec<u8> it was made from did, and that is Send.
 unsafe impl Send for RawBuf {}
 
-/// Cuts the capacity of `vec` down to `capacity` and empties it; gives it back as it is if the allocator refuses.
+/// Cuts the capacity of `vec` down to `capacity` and empties it. Returns it unchanged as an error if the allocator
+/// refuses.
 ///
 /// `Vec::shrink_to` would abort then, and this runs in destructors.
 pub(crate) fn shrink(vec: Vec<u8>, capacity: usize) -> Result<Vec<u8>, Vec<u8>> {

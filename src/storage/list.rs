@@ -1,9 +1,9 @@
-//! A list of batches without memory of its own: the links stand in the idle buffers themselves.
+//! A list of batches without memory of its own: the links are in the cached buffers themselves.
 //!
-//! A batch becomes a *node*: the first words of one of its buffers, the head, hold the next node, the number of buffers,
-//! and the pointers of the others. So a list has no limit, needs no allocation to grow and none to shrink, and costs one
-//! or two cache lines a batch. (A chain through all buffers would touch each of them; with arrays outside, what a burst
-//! had needed stayed allocated: up to 122 MB beside an empty pool.)
+//! A batch becomes a *node*. The first words of one of its buffers, the head, hold the next node, the number of
+//! buffers, and the pointers of the others. So a list has no limit, and neither growing nor shrinking allocates. A
+//! batch costs one or two cache lines. What arrays outside the buffers cost, and a chain through all buffers: see
+//! docs/design.md.
 //!
 //! A `Vec<u8>` has alignment 1, so words are read and written unaligned. Under `zeroize` they are wiped when a node is
 //! taken.
@@ -12,7 +12,7 @@ use super::batch::{BATCH_SLOTS, Batch};
 use super::idle::IdleBuf;
 use crate::class::{CLASSES, MIN_CLASS_SIZE, size_of_class};
 
-/// A batch in the form in which it is linked.
+/// A batch in the form that a list links.
 #[derive(Debug)]
 pub(crate) struct Node {
     class: u8,
@@ -37,8 +37,8 @@ const NEXT: usize = 0;
 const COUNT: usize = 1;
 const OTHERS: usize = 2;
 
-/// How many buffers a node of `class` links: as many words as its head has room for, less the two above, and the head.
-/// On 64-bit targets 7 of 64 B; of all others a whole batch.
+/// How many buffers a node of `class` links: the head, and as many others as its words have room for after the first
+/// two. On 64-bit targets 7 buffers of 64 B, and a whole batch of every other class.
 const fn node_slots(class: usize) -> usize {
     let by_room = size_of_class(class) / size_of::<usize>() - OTHERS + 1;
     if by_room < BATCH_SLOTS { by_room } else { BATCH_SLOTS }
@@ -47,7 +47,7 @@ const fn node_slots(class: usize) -> usize {
 const _: () = assert!(MIN_CLASS_SIZE >= OTHERS * size_of::<usize>());
 
 impl Node {
-    /// The last buffers of a batch, as many as a node links; `None` if there are none.
+    /// Takes the last buffers of a batch, as many as a node links; `None` if it is empty.
     pub(crate) fn of(batch: &mut Batch) -> Option<Node> {
         let class = batch.class();
         let head = batch.pop_idle()?.into_ptr();
@@ -95,7 +95,7 @@ impl BatchList {
         BatchList { class: class as u8, first: std::ptr::null_mut() }
     }
 
-    /// Links a node of the list's class: two words are written.
+    /// Links a node of the list's class. Writes two words.
     pub(crate) fn push(&mut self, node: Node) {
         assert_eq!(node.class, self.class);
         let node = std::mem::ManuallyDrop::new(node);
@@ -104,7 +104,7 @@ impl BatchList {
         self.first = node.head;
     }
 
-    /// The node that was linked last: two words are read.
+    /// The node that was linked last. Reads two words.
     pub(crate) fn pop(&mut self) -> Option<Node> {
         let head = self.first;
         if head.is_null() {

@@ -1,17 +1,17 @@
-//! Idle buffers and who may touch them: one of the two places with `unsafe`.
+//! Cached buffers and who may touch them: one of the two places with `unsafe`.
 //!
-//! An idle buffer is one word, the pointer to its memory: its capacity is exactly the size of the class it lies in, so
-//! it need not be stored. Moving a 24-byte `Vec` in and out of a slot instead stalls on store forwarding (two 8-byte
-//! stores read back as one 16-byte load): 13.3 ns a get + drop, against 4 for the one word; a `Box<Vec<u8>>` is one
-//! word and safe, but adds a second allocation and a dependent load, 8.5–13.9 ns with counters.
+//! A cached buffer is one word, the pointer to its memory. Its capacity is exactly the size of the class it is cached
+//! in, so it need not be stored. A 24-byte `Vec` that moves in and out of a slot stalls on store forwarding: see
+//! docs/design.md.
 //!
 //! What this module guarantees to the others, which are all safe code:
 //!
-//! - [`idle`]: a `Vec<u8>` becomes a slot only if its capacity is its class's size, checked in release builds too.
-//! - [`batch`], [`list`], [`thread_cache`], [`table`]: containers of slots, each tied to classes when it is made, so that a slot
-//!   comes out with the class it went in with. Dropping a container frees its buffers.
-//! - [`per_thread`], [`threads`]: a [`Local`] is the proof of being the one thread that may touch a [`Shard`]'s stacks; it
-//!   cannot leave its thread nor outlive its pool.
+//! - [`idle`]: a `Vec<u8>` becomes a cached buffer only if its capacity is its class's size. Release builds check this
+//!   too.
+//! - [`batch`], [`list`], [`thread_cache`], [`table`]: containers of cached buffers. Each is tied to its classes when
+//!   it is made, so that a buffer comes out with the class it went in with. Dropping a container frees its buffers.
+//! - [`per_thread`], [`threads`], [`shard`]: a [`Local`] is the proof of being the one thread that may touch a
+//!   [`Shard`]'s stacks. It cannot leave its thread nor outlive its pool.
 //! - [`zeroed`]: structures that are built on the heap and never on a stack.
 #![allow(unsafe_code)]
 
@@ -37,7 +37,7 @@ pub(crate) use threads::Stamp;
 pub(crate) use threads::end_thread;
 pub(crate) use zeroed::Zeroed;
 
-/// What this thread has done, for tests that count.
+/// For tests that count: what this thread has done.
 #[cfg(all(test, not(pool_loom)))]
 pub(crate) mod tally {
     use std::cell::Cell;
@@ -47,12 +47,12 @@ pub(crate) mod tally {
         static PLACES: Cell<u64> = const { Cell::new(0) };
     }
 
-    /// The times that it took the process-wide lock.
+    /// How often it took the process-wide lock.
     pub(crate) fn locks() -> u64 {
         LOCKS.get()
     }
 
-    /// The places of tables that it tried to take a buffer from.
+    /// From how many places of tables it tried to take a buffer.
     pub(crate) fn places() -> u64 {
         PLACES.get()
     }

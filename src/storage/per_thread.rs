@@ -1,17 +1,15 @@
-//! Which shard is mine: a value of its own for each thread that uses a pool, and one that all of them share.
+//! Which shard is mine: a pool's value for each thread that uses it, and one that all of them share.
 //!
-//! Every living thread that used a pool has an *index*, dense and reused; every pool keeps a shard per index. So a
-//! pool owns all there is of it, and its end leaves nothing in any thread; a thread keeps its index and a *memo*, a
-//! small fixed table from stamps to shard pointers, and its end leaves nothing in the process.
+//! Every living thread that used a pool has an *index*, dense and reused. Every pool keeps a shard per index. So a pool
+//! owns everything of its own, and its drop leaves nothing in any thread. A thread keeps its index and a *memo*, a
+//! small fixed table from stamps to shards, and its end leaves nothing in the process.
 //!
 //! A *stamp* is a number that a pool has until something changes that every thread must notice (sizes, a trim
-//! interval); then it gets another, and none is ever issued twice. So a memo's entry of a pool that is gone never
-//! matches again and needs no cleaning up, and the one compare that finds a thread's shard also says that there is
-//! nothing to catch up with. A few bits of the stamp are the pool's to use.
+//! interval). Then it gets another, and none is ever issued twice. So an entry of a dropped pool never matches again
+//! and needs no cleaning up. And the one compare that finds a thread's shard also says that there is nothing to catch
+//! up with. A few bits of the stamp are for the pool to use.
 //!
-//! Why not the `thread_local` crate, whose layout this is: its `get_or` panics (and so aborts) in a destructor that runs
-//! after its own, and it frees an index while a shard behind it may still be in use. The alternatives to the memo, with
-//! their figures, stand in docs/design.md.
+//! Why not the `thread_local` crate, and why a memo of sixteen entries: see docs/design.md.
 
 use std::marker::PhantomData;
 
@@ -23,8 +21,8 @@ use crate::sync::{AtomicU64, AtomicUsize, OnceBox, Ordering, const_unless_loom};
 
 /// What a pool shares among its threads, and is told when one ends.
 pub(crate) trait Tenant: Send + Sync + Sized + 'static {
-    /// The thread of `local` ends; after this nobody owns the shard until another thread gets its index. Runs under the
-    /// process-wide lock: it may neither allocate nor free, nor use a pool.
+    /// The thread of `local` ends. After this nobody owns the shard until another thread gets its index. Runs under the
+    /// process-wide lock, so it may not allocate, free, or use a pool.
     fn hand_back(&self, local: Local<'_>);
 }
 
@@ -34,17 +32,17 @@ pub(crate) struct Shared<T> {
     pub(crate) tenant: T,
 }
 
-/// The part of a pool that stands in the pool itself: where its shared part and its shards are found.
+/// The part that is in the pool itself: where its shared part and its shards are found.
 #[derive(Debug)]
 pub(crate) struct PerThread<T: Tenant> {
-    /// `NOT_REGISTERED`, or a number that no pool had before.
+    /// `NOT_REGISTERED`, or a stamp that no pool had before.
     stamp: AtomicU64,
     /// The pool's entry in the memos; read and written under the process-wide lock, and so Relaxed.
     entry: AtomicUsize,
     shared: OnceBox<Shared<T>>,
 }
 
-/// The proof of being the one thread that may touch the stacks of a shard: it is not `Send`, and is made only for the
+/// The proof of being the one thread that may touch the stacks of a shard. It is not `Send`, and is made only for the
 /// thread whose index the shard has.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Local<'p> {
@@ -61,11 +59,11 @@ impl<T: Tenant> PerThread<T> {
 
     #[inline]
     pub(crate) fn stamp(&self) -> Stamp {
-        // Relaxed: on the hot path it is only compared, with what this thread noted when it attached.
+        // Relaxed: the hot path only compares it with what this thread noted when it attached.
         Stamp::from_word(self.stamp.load(Ordering::Relaxed))
     }
 
-    /// This thread's shard, if the thread attached under this stamp.
+    /// This thread's shard, if the thread attached under this stamp and its memo still has it.
     #[inline]
     pub(crate) fn local(&self, stamp: Stamp) -> Option<Local<'_>> {
         let shard = threads::noted(stamp)?;
@@ -76,7 +74,7 @@ impl<T: Tenant> PerThread<T> {
         Some(unsafe { Local::new(shard.as_ref()) })
     }
 
-    /// The shared part, made by `make` if there is none yet.
+    /// The shared part; made by `make` if there is none yet.
     pub(crate) fn shared(&self, make: impl FnOnce() -> T) -> &Shared<T> {
         self.shared.get_or_init(|| Box::new(Shared { shards: Shards::default(), tenant: make() }))
     }
@@ -86,13 +84,14 @@ impl<T: Tenant> PerThread<T> {
         self.shared.get()
     }
 
-    /// This thread's shard, made if there is none yet; `None` on a thread whose destructor has run, or that got no index.
+    /// This thread's shard, made if there is none yet; `None` on a thread whose destructor has run, or that got no
+    /// index.
     ///
-    /// The thread will be found by the present stamp, so the caller must now catch up with all that changed before it.
-    /// No lock but for the first use of a pool by a thread.
+    /// From now on the present stamp finds the shard. So the caller must catch up with everything that changed before
+    /// it. Takes the process-wide lock only when a thread uses the pool for the first time.
     pub(crate) fn attach<'p>(&'p self, shared: &'p Shared<T>, tag: impl Fn() -> usize) -> Option<Local<'p>> {
         let index = threads::take_my_index()?;
-        // Acquire: pairs with the Release in `issue`; what changed before the stamp did is seen after this. Model:
+        // Acquire: pairs with the Release in `issue`. What changed before the stamp did is visible after this. Model:
         // loom_tests::stamp::a_thread_that_sees_the_stamp_sees_the_policy.
         let mut stamp = Stamp::from_word(self.stamp.load(Ordering::Acquire));
         if stamp.word() == NOT_REGISTERED {
@@ -100,8 +99,8 @@ impl<T: Tenant> PerThread<T> {
         }
         let shard = shared.shards.get_or_make(index);
         if !shard.is_linked() {
-            // SAFETY: `hand_back` is that of `Shared<T>`, and the shard is one of `shared`, which `drop` unlinks it from
-            // before it is freed.
+            // SAFETY: `hand_back` is that of `Shared<T>`, and the shard is one of `shared`, which `drop` unlinks it
+            // from before it is freed.
             unsafe { threads::link(shard, (&raw const *shared).cast(), hand_back::<T>) };
         }
         threads::note(stamp, shard);
@@ -112,13 +111,14 @@ impl<T: Tenant> PerThread<T> {
     /// This thread's shard, if there is one.
     pub(crate) fn find<'p>(&'p self, shared: &'p Shared<T>) -> Option<Local<'p>> {
         let index = threads::my_index()?;
-        // Not one that another thread of this index has left behind.
+        // A shard that is not linked was left behind by another thread with this index.
         let shard = shared.shards.get(index).filter(|shard| shard.is_linked())?;
         // SAFETY: this thread holds the index, so it owns the shard.
         Some(unsafe { Local::new(shard) })
     }
 
-    /// Makes every thread attach again before it operates. `tag` is read once all that changed is to be seen.
+    /// Makes every thread attach again before its next operation. `tag` is called when everything that changed is
+    /// visible.
     pub(crate) fn renew(&self, tag: impl Fn() -> usize) {
         with_threads(|threads| {
             if self.stamp.load(Ordering::Relaxed) != NOT_REGISTERED {
@@ -138,7 +138,7 @@ impl<T: Tenant> PerThread<T> {
         })
     }
 
-    /// A new stamp, under the process-wide lock: of two that change something, the later one sees both changes.
+    /// A new stamp, under the process-wide lock: of two threads that change something, the later one sees both changes.
     fn issue(&self, threads: &mut threads::Threads, tag: impl Fn() -> usize) -> Stamp {
         let stamp = Stamp::new(tag(), threads.next_stamp(), self.entry.load(Ordering::Relaxed));
         // Release: pairs with the Acquire in `attach`. Model: see there.
@@ -159,7 +159,7 @@ unsafe fn hand_back<T: Tenant>(shared: *const (), shard: &Shard) {
 
 impl<T: Tenant> Drop for PerThread<T> {
     fn drop(&mut self) {
-        // Waits for threads that are handing back to this pool; none begins after it. Model:
+        // Waits for threads that are handing back to this pool. None begins after it. Model:
         // loom_tests::thread_end::a_thread_ends_while_its_pool_is_dropped.
         if let Some(shared) = self.shared.get() {
             threads::unlink_all(shared.shards.iter());
@@ -196,7 +196,7 @@ impl<'p> Local<'p> {
         unsafe { self.shard.cache.push(vec) }
     }
 
-    /// A use ends; whether it is the last before a look at the clock.
+    /// A use ends. Returns whether it is the last before a look at the clock.
     #[inline]
     #[must_use]
     pub(crate) fn count_down(self) -> bool {
@@ -213,7 +213,7 @@ impl<'p> Local<'p> {
         unsafe { self.shard.left.get() }
     }
 
-    /// At least 1 wherever a use may end, as that counts down.
+    /// `uses` is at least 1 wherever a use may end, because the end counts down.
     pub(crate) fn set_left(self, uses: u64) {
         // SAFETY: `self` is the proof of ownership.
         unsafe { self.shard.left.set(uses) };
@@ -228,7 +228,7 @@ impl<'p> Local<'p> {
         self.shard.cache.len(class)
     }
 
-    /// How many buffers at the bottom were not needed in this interval.
+    /// How many buffers at the bottom of the stack were not needed in this interval.
     pub(crate) fn low(self, class: usize) -> usize {
         self.shard.cache.low(class)
     }
@@ -255,7 +255,7 @@ impl<'p> std::ops::Deref for Local<'p> {
     }
 }
 
-/// The shards of a pool by thread index, in buckets of doubling size: a lookup is two loads, growing moves nothing.
+/// The shards of a pool by thread index, in buckets of doubling size. A lookup is two loads, and growing moves nothing.
 #[derive(Debug)]
 pub(crate) struct Shards {
     buckets: [OnceBox<Bucket>; BUCKETS],

@@ -1,4 +1,5 @@
-//! What a pool has per thread.
+//! What a pool has for each thread: a cache, counters, the count-down of uses, and a place in the thread's list of
+//! shards.
 
 use std::cell::Cell;
 
@@ -11,37 +12,37 @@ use crate::sync::{AtomicBool, Ordering};
 
 /// One thread's part of one pool: its cache and its counters.
 ///
-/// It stays with the pool when the thread ends, emptied, and serves the next thread that gets the same index; so a
-/// thousand short-lived threads make as many shards as ever lived at once. 128-byte aligned: no two threads write one
-/// cache line, nor two that a prefetcher pairs.
+/// When the thread ends the shard is emptied, stays with the pool, and serves the next thread that gets the same index.
+/// So a thousand short-lived threads make as many shards as ever lived at once. 128-byte aligned, so that no two
+/// threads write to one cache line, nor to two that a prefetcher pairs.
 #[derive(Debug)]
 #[cfg_attr(pool_loom, derive(Default))]
 #[repr(C, align(128))]
 pub(crate) struct Shard {
-    /// Not to be touched but through a [`super::Local`], except for lengths. First, so that a class's stack is found by a
+    /// To be touched through a [`super::Local`] only, except for lengths. First, so that a class's stack is found by a
     /// shift.
     pub(super) cache: ThreadCache,
     /// Uses until the owner looks at the clock.
     pub(super) left: Owned<u64>,
     pub(crate) pace: Pace,
-    /// The policy word that the owner acted on last; 0, which no word is, before it has looked.
+    /// The epoch that the owner acted on last, as a word; 0, which no epoch is, before its first operation.
     pub(crate) epoch_seen: Counter,
-    /// The bytes of the slots that the cache's leases cover.
+    /// The bytes of all leased slots.
     pub(crate) leased_bytes: Counter,
     pub(crate) counters: Counters,
     /// The thread's row in the table of places.
     row: Counter,
-    /// Whether the shard is on its thread's list. Written by its owner, or when its pool ends.
+    /// Whether the shard is on its thread's list. Written by its owner, or when its pool is dropped.
     linked: AtomicBool,
     pub(super) links: Links,
 }
 
-// SAFETY: integers, null pointers, `false` and `None` of a function pointer, for all of which zeros are valid, in atomics
-// and cells, which have their contents' representation: an empty cache without leases, of no thread.
+// SAFETY: integers, null pointers, `false` and `None` of a function pointer, for all of which zeros are valid, in
+// atomics and cells, which have their contents' representation: an empty cache without leases, of no thread.
 unsafe impl Zeroed for Shard {}
 
 impl Shard {
-    /// How many buffers of `class` its cache has; of another thread's shard, a moment ago.
+    /// How many buffers of `class` the cache has. Of another thread's shard this is how many it had a moment ago.
     pub(crate) fn retained(&self, class: usize) -> usize {
         if class < SMALL_CLASSES { self.cache.len(class) } else { 0 }
     }
@@ -64,7 +65,8 @@ impl Shard {
     }
 }
 
-/// A shard's place in its thread's list; of a shard that has no thread, empty. Read and written under the lock.
+/// A shard's place in its thread's list; empty if the shard has no thread. Read and written under the process-wide
+/// lock.
 #[derive(Debug)]
 pub(super) struct Links {
     pub(super) next: Cell<*const Shard>,
@@ -75,7 +77,8 @@ pub(super) struct Links {
     pub(super) hand_back: Cell<Option<HandBack>>,
 }
 
-// SAFETY: the cells are used under the lock of `threads::with_threads` only; `linked` in `Shard` is what may be read without it.
+// SAFETY: the cells are used under the lock of `threads::with_threads` only; `linked` in `Shard` is what may be read
+// without it.
 unsafe impl Send for Links {}
 // SAFETY: as above.
 unsafe impl Sync for Links {}
@@ -92,21 +95,20 @@ impl Default for Links {
     }
 }
 
-/// Hands back what a thread has in one pool, whose shared part the pointer is.
+/// Hands back what a thread has in one pool. The pointer is to the pool's shared part.
 ///
 /// # Safety
 ///
-/// The pool is alive, the shard is one of its, and the calling thread is the shard's owner and has no `Local` of it.
+/// The pool is alive, the shard belongs to it, and the calling thread owns the shard and has no `Local` of it.
 pub(super) type HandBack = unsafe fn(*const (), &Shard);
 
-/// A value that the shard's owner alone reads and writes. Not an atomic, which would be two instructions more where it is
-/// counted down.
+/// A value that only the shard's owner reads and writes. Not an atomic: a count-down of one is two instructions more.
 #[derive(Debug)]
 #[cfg_attr(pool_loom, derive(Default))]
 pub(super) struct Owned<T: Copy>(Cell<T>);
 
-// SAFETY: only `get` and `set` look at the cell, and by their contract on the owner's thread. The shard changes its owner
-// under the process-wide lock.
+// SAFETY: only `get` and `set` look at the cell, and by their contract on the owner's thread. The shard changes its
+// owner under the process-wide lock.
 unsafe impl<T: Copy + Send> Sync for Owned<T> {}
 
 impl<T: Copy> Owned<T> {

@@ -1,24 +1,23 @@
-//! The table of places: the shared part's front, one idle buffer per row and size class, owned by nobody.
+//! The table of places: the front of the shared part, one cached buffer per row and size class, owned by nobody.
 //!
-//! A place is one atomic word: not charged, charged and empty, or a buffer. Whoever has a buffer for an empty place that
-//! the budget was charged for puts it there by one compare-exchange; whoever wants a buffer takes it by another, and
-//! leaves the place empty and charged, for the next put. A thread begins at its own row, so that threads seldom meet,
-//! and when it finds nothing looks into all other rows: what one thread has put, every thread can take. Their number is
-//! fixed, however many threads there are.
+//! A place is one atomic word: not charged, charged and empty, or a buffer. One compare-exchange puts a buffer into an
+//! empty place that is charged. Another takes it out, and leaves the place empty and charged, for the next put. A
+//! thread begins at its own row, so that threads seldom meet. If it finds nothing there nor in the depot, it looks into
+//! all other rows: what one thread puts, every thread can take. The number of rows is fixed, however many threads there
+//! are.
 //!
-//! An empty place withholds its charge from the rest of the pool, but nobody owns that: a trim gives it up, and so does
-//! whoever is refused by the budget (see `Op::charge`). The order is: charge, then put; take out, free, then release.
+//! An empty place keeps its charge, but nobody owns it. A trim gives it up, and so does any thread that the budget
+//! refuses (see `Op::charge`). The order is: charge, then put; take out, free, then release.
 //!
-//! In the first edition every thread leased a place for each class above 32 KiB, and kept the lease while the place was
-//! empty. One locked instruction a use was saved, and a sleeping thread that had once dropped a buffer of 32 MiB took half
-//! of the default budget from all others. See docs/design.md.
+//! A slot per thread instead, as in the first edition, saves one locked instruction a use and lets a sleeping thread
+//! withhold half of the budget: see docs/design.md.
 
 use super::idle::IdleBuf;
 use super::zeroed::Zeroed;
 use crate::class::{CLASSES, class_of_capacity};
 use crate::sync::{AtomicBool, AtomicPtr, Ordering};
 
-/// How many rows there are. Threads meet in a row when more are at work; a miss looks at all of them.
+/// How many rows there are. With more threads than rows, some share a row. A miss looks at all rows.
 pub(crate) const ROWS: usize = if cfg!(pool_loom) { 2 } else { 16 };
 
 #[derive(Debug)]
@@ -27,41 +26,41 @@ pub(crate) struct Table {
     rows: [Row; ROWS],
 }
 
-/// On cache lines of its own, in pairs, as Intel's prefetcher fetches them.
+/// On cache lines of its own, in pairs, because Intel's prefetcher fetches pairs.
 #[derive(Debug)]
 #[cfg_attr(pool_loom, derive(Default))]
 #[repr(align(128))]
 struct Row {
-    /// Null: not charged. `empty()`: charged. Else a buffer of the place's class, and charged.
+    /// Null: not charged. `empty()`: charged and empty. Anything else: a buffer of the place's class, charged.
     places: [AtomicPtr<u8>; CLASSES],
     /// Whether a buffer was put here since the last trim.
     used: [AtomicBool; CLASSES],
 }
 
-// SAFETY: null pointers and `false`, which is what `AtomicPtr` and `AtomicBool` are made of ("same size, alignment and bit
-// validity as"): places that are not charged and were not used.
+// SAFETY: null pointers and `false`, which is what `AtomicPtr` and `AtomicBool` are made of ("same size, alignment and
+// bit validity as"): places that are not charged and were not used.
 unsafe impl Zeroed for Table {}
 
 /// What became of a buffer that was offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Put {
     Kept,
-    /// There is a buffer already, or the capacity of the one offered is no class's size.
+    /// The place has a buffer already, or the capacity of the one that was offered is no class's size.
     Full,
     /// The budget has to be charged first.
     NotCharged,
 }
 
-/// What is left behind where a buffer is taken.
+/// What becomes of a place's charge when its buffer is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Charge {
     /// The place stays charged, for the next put.
     Stays,
-    /// The caller has the charge, and releases it once the buffer is in use or freed.
+    /// The charge passes to the caller, who releases it once the buffer is in use or freed.
     Leaves,
 }
 
-/// The address of something of ours, so that no allocation has it.
+/// The address of a static, so that no allocation has it.
 fn empty() -> *mut u8 {
     static EMPTY: u8 = 0;
     (&raw const EMPTY).cast_mut()
@@ -80,17 +79,17 @@ impl Table {
             return None;
         }
         let left = if charge == Charge::Stays { empty() } else { std::ptr::null_mut() };
-        // Acquire: pairs with the Release in `put` and `put_charged`; what the last user wrote is visible. Model:
+        // Acquire: pairs with the Release in `fill`. What the last user wrote is visible. Model:
         // loom_tests::table::a_buffer_has_one_owner.
         let found = place.compare_exchange(guess, left, Ordering::Acquire, Ordering::Relaxed).ok()?;
-        // SAFETY: the exchange took `found` out of the place, where only `put` and `put_charged` put a pointer, from a
-        // IdleBuf of this class; whoever else read it fails its exchange. If the word left and came back between the load
-        // and the exchange, then by way of a put, and `found` is the pointer of that one.
+        // SAFETY: the exchange took `found` out of the place, where only `put` and `put_charged` put a pointer, from an
+        // IdleBuf of this class; whoever else read it fails its exchange. If the word left and came back between the
+        // load and the exchange, then by way of a put, and `found` is the pointer of that one.
         Some(unsafe { IdleBuf::from_ptr(found).into_vec(class) })
     }
 
-    /// Offers a buffer to the place of the class whose size its capacity is; kept, it leaves an empty `Vec`. One locked
-    /// instruction.
+    /// Offers a buffer to the place of its class, which its capacity says. If it is kept, `vec` is left empty. One
+    /// locked instruction.
     #[inline]
     pub(crate) fn put(&self, row: usize, vec: &mut Vec<u8>) -> Put {
         let Some(class) = class_of_capacity(vec.capacity(), CLASSES) else { return Put::Full };
@@ -110,8 +109,8 @@ impl Table {
         if found.is_null() { Put::NotCharged } else { Put::Full }
     }
 
-    /// Puts a buffer of `class`, for which the caller has charged the budget, into a place that is not charged; not if it
-    /// is. The charge passes to the place.
+    /// Puts a buffer of `class`, for which the caller has charged the budget, into a place that is not charged; the
+    /// charge passes to the place. Returns false if the place is charged already.
     pub(crate) fn put_charged(&self, row: usize, class: usize, vec: &mut Vec<u8>) -> bool {
         let row = &self.rows[row % ROWS];
         let kept = fill(&row.places[class], std::ptr::null_mut(), vec, class).is_ok();
@@ -121,7 +120,7 @@ impl Table {
         kept
     }
 
-    /// Gives up the charges of a class's empty places; how many. The caller releases them.
+    /// Gives up the charges of a class's empty places. Returns how many; the caller releases them.
     pub(crate) fn give_up_charges(&self, class: usize) -> usize {
         let is_given_up = |row: &&Row| {
             // Relaxed: no memory passes. Model: loom_tests::table::a_charge_is_given_up_once.
@@ -132,10 +131,10 @@ impl Table {
         self.rows.iter().filter(is_given_up).count()
     }
 
-    /// Whether a buffer was put here since this was last asked; if not, what is here has not been needed since.
+    /// Whether a buffer was put into the place since this was last asked. If not, its buffer was not needed since.
     pub(crate) fn was_used(&self, row: usize, class: usize) -> bool {
-        // Two steps, as a trim at the same time as a put may take either for the first. Relaxed: a hint, on which no
-        // memory hangs. Model: loom_tests::trim::trim_beside_get_and_put_of_large_buffers.
+        // Two steps, because of a trim and a put at the same time either may count as the first. Relaxed: a hint; no
+        // memory depends on it. Model: loom_tests::trim::trim_beside_get_and_put_of_large_buffers.
         let used = &self.rows[row % ROWS].used[class];
         let was_used = used.load(Ordering::Relaxed);
         if was_used {
@@ -144,7 +143,7 @@ impl Table {
         was_used
     }
 
-    /// How many buffers of `class` there are; a moment ago, while others operate.
+    /// How many buffers of `class` there are. While others operate this is how many there were a moment ago.
     pub(crate) fn len(&self, class: usize) -> usize {
         let is_full = |row: &&Row| {
             let word = row.places[class].load(Ordering::Relaxed);
@@ -155,7 +154,7 @@ impl Table {
 }
 
 impl Row {
-    /// Stored only where it changes: the next locked instruction waits for all stores before it.
+    /// Stores only if that changes something, because the next locked instruction waits for all stores before it.
     #[inline]
     fn note_use(&self, class: usize) {
         let used = &self.used[class];
@@ -165,8 +164,8 @@ impl Row {
     }
 }
 
-/// Moves the buffer of `vec`, whose capacity must be the size of `class`, into a place that holds `from`, null or
-/// `empty()`; else says what the place holds, or `from` if it is the capacity that is wrong.
+/// Moves the buffer of `vec`, whose capacity must be the size of `class`, into a place that holds `from`: null or
+/// `empty()`. The error is what the place holds, or `from` if the capacity is wrong.
 #[inline]
 fn fill(place: &AtomicPtr<u8>, from: *mut u8, vec: &mut Vec<u8>, class: usize) -> Result<(), *mut u8> {
     if class_of_capacity(vec.capacity(), CLASSES) != Some(class) {
@@ -174,7 +173,7 @@ fn fill(place: &AtomicPtr<u8>, from: *mut u8, vec: &mut Vec<u8>, class: usize) -
     }
     // Release: pairs with the Acquire in `take`. Model: loom_tests::table::a_buffer_has_one_owner.
     place.compare_exchange(from, vec.as_mut_ptr(), Ordering::Release, Ordering::Relaxed)?;
-    // The place has the memory now; `vec` forgets it.
+    // The place owns the memory now, and `vec` forgets it.
     let _ = IdleBuf::of(vec);
     Ok(())
 }

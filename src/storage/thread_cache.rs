@@ -1,13 +1,15 @@
-//! The thread cache: a small stack of idle buffers per class up to 32 KiB, touched by one thread alone.
+//! The thread cache: a small stack of cached buffers for each class up to 32 KiB, touched by one thread alone.
 //!
-//! A stack is four numbers and a run of slots. Both checks of the hot path compare its length with a limit that
-//! already says more than the obvious one:
+//! A stack is four numbers and a run of slots. Both checks of the hot path compare its length with a limit that says
+//! two things at once:
 //!
-//! - `pop` compares with the *low-water mark* instead of zero. What lies below the mark was not needed in this trim
-//!   interval; a pop that reaches it takes the slow path, which lowers the mark. So the working set (Bonwick 1994) is
-//!   known without a write on the hot path, and an empty stack is just one at its mark.
-//! - `push` compares with the number of *leased* slots, those that the byte budget has been charged for, instead of
-//!   the capacity. So the budget holds at every instant without a look at it.
+//! - `pop` compares with the *low-water mark* instead of zero. What is below the mark was not needed in this trim
+//!   interval. A pop that reaches it takes the slow path, which lowers the mark. So the working set (Bonwick 1994) is
+//!   known without a write on the hot path, and an empty stack is simply a stack at its mark.
+//! - `push` compares with the number of *leased* slots, for which the budget was charged, instead of the capacity. So
+//!   the budget holds at every instant, and the hot path does not look at it.
+//!
+//! See docs/design.md.
 
 use super::idle::IdleBuf;
 use super::zeroed::Zeroed;
@@ -17,7 +19,7 @@ use crate::sync::{AtomicPtr, AtomicU32, Ordering};
 
 /// The classes that have a stack: 64 B to 32 KiB.
 ///
-/// What a sleeping thread holds nobody else can reach, so it must be small enough to forget about.
+/// Nobody else can reach what a sleeping thread has cached, so it must be small enough to forget about.
 pub(crate) const SMALL_CLASSES: usize = if cfg!(pool_loom) { 2 } else { 10 };
 
 /// How many slots the stack of a class has: many for small buffers, few for large.
@@ -32,8 +34,8 @@ pub(crate) const fn slots_max(class: usize) -> usize {
     }
 }
 
-/// With the four numbers, a stack is 512 bytes: a class's stack is found by a shift, and its first slots share a cache
-/// line with the numbers. Stacks cut to measure behind a table of offsets took two loads more a get + drop.
+/// With the four numbers a stack is 512 bytes. So a shift finds a class's stack, and its first slots share a cache line
+/// with the numbers. Stacks of fitting lengths, behind a table of offsets, took two loads more a get + drop.
 const STACK_SLOTS_MAX: usize = if cfg!(pool_loom) { 2 } else { 62 };
 const STACK_SLOTS_MIN: usize = if cfg!(pool_loom) { 2 } else { 4 };
 const STACK_BYTES_MAX: usize = 64 << 10;
@@ -52,7 +54,7 @@ pub(super) struct ThreadCache {
 unsafe impl Zeroed for ThreadCache {}
 
 /// Written by the owner of the cache alone. The fields are atomic because `stats` of another thread reads lengths, and
-/// all Relaxed: a cache changes its owner together with a thread index, under the registry's lock, which orders them.
+/// all Relaxed: a cache changes its owner together with a thread index, under the process-wide lock, which orders them.
 /// Model: loom_tests::thread_end::a_shard_passes_to_the_next_thread_of_its_index.
 #[derive(Debug)]
 #[cfg_attr(pool_loom, derive(Default))]
@@ -61,15 +63,15 @@ struct Stack {
     len: AtomicU32,
     /// The least length since the interval began, at most `len`.
     low: AtomicU32,
-    /// The slots the budget is charged for: at least `len`, at most `slots_max`.
+    /// The slots that the budget was charged for: at least `len`, at most `slots_max`.
     leased: AtomicU32,
-    /// The class's size in bytes, from its first lease on: what spares the hot path a shift, and a test for powers of two.
+    /// The class's size in bytes, from the first lease on. It saves the hot path a shift and a test for powers of two.
     size: AtomicU32,
     slots: [AtomicPtr<u8>; STACK_SLOTS_MAX],
 }
 
-// Only the owner of the cache calls the methods that take `&self` and move slots; each says so in its contract, and
-// `Local` (see `anchor`) is the proof they are called with.
+// Only the owner of the cache calls the methods that take `&self` and move buffers. Each says so in its contract, and a
+// `Local` (see `per_thread`) is the caller's proof.
 impl ThreadCache {
     #[inline]
     pub(super) fn len(&self, class: usize) -> usize {
@@ -86,20 +88,20 @@ impl ThreadCache {
         self.stacks[class].leased.load(Ordering::Relaxed) as usize
     }
 
-    /// Charges or releases slots.
+    /// Sets the number of leased slots. The caller charges or releases them.
     pub(super) fn set_leased(&self, class: usize, leased: usize) {
         assert!(self.len(class) <= leased && leased <= slots_max(class), "a lease covers what lies in a stack");
         self.stacks[class].size.store(size_of_class(class) as u32, Ordering::Relaxed);
         self.stacks[class].leased.store(leased as u32, Ordering::Relaxed);
     }
 
-    /// What lies here now is, until it is needed, unused in a new interval.
+    /// A new interval begins, in which nothing of what is here was needed yet.
     pub(super) fn begin_interval(&self, class: usize) {
         let stack = &self.stacks[class];
         stack.low.store(stack.len.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
-    /// The top of the stack, if it lies above the low-water mark.
+    /// Pops the top of the stack if it is above the low-water mark.
     ///
     /// # Safety
     ///
@@ -116,7 +118,7 @@ impl ThreadCache {
         }
     }
 
-    /// The top of the stack, whatever the mark; moves the mark.
+    /// Pops the top of the stack, and lowers the mark if it reaches it.
     ///
     /// # Safety
     ///
@@ -129,15 +131,15 @@ impl ThreadCache {
         Some(unsafe { stack.pop_at(top) })
     }
 
-    /// Lays the buffer of `vec` on the stack of the class whose size its capacity is, and leaves an empty `Vec`; not if
-    /// there is no such class or no leased slot is free.
+    /// Pushes the buffer of `vec` on the stack of its class, which its capacity says, and leaves an empty `Vec`.
+    /// Returns false if there is no such class or no leased slot is free.
     ///
     /// # Safety
     ///
     /// The caller is the owner.
     #[inline]
     pub(super) unsafe fn push(&self, vec: &mut Vec<u8>) -> bool {
-        // std promises only "at least" for a capacity, so the class is found by it, here and in release builds too.
+        // std promises only "at least" for a capacity, so the class is found by the capacity, in release builds too.
         let Some(stack) = self.stacks.get(class_if_size(vec.capacity())) else { return false };
         if vec.capacity() != stack.size.load(Ordering::Relaxed) as usize {
             return false;
@@ -152,7 +154,8 @@ impl ThreadCache {
         true
     }
 
-    /// The `count` buffers that lie at the bottom, a batch at most. Leases and the mark's distance stay as they are.
+    /// Takes the `count` buffers at the bottom, at most a batch. The lease stays, and the mark moves down with the
+    /// rest.
     ///
     /// # Safety
     ///
@@ -189,8 +192,8 @@ impl Stack {
         // SAFETY: a length is at most the lease, and `top` is below a length.
         let ptr = unsafe { self.slot(top) }.load(Ordering::Relaxed);
         let size = self.size.load(Ordering::Relaxed) as usize;
-        // SAFETY: `push`, the only writer of slots beside `take_cold`, which moves them within a stack, filled this
-        // one when the length was `top`, with an IdleBuf of a capacity of `size`, which does not change once it is set; the
+        // SAFETY: `push`, the only writer of slots beside `take_cold`, which moves them within a stack, filled this one
+        // when the length was `top`, with an IdleBuf of a capacity of `size`, which does not change once it is set; the
         // length now ends below it, and nobody but the owner moves it, so no second IdleBuf is made from the pointer.
         unsafe { IdleBuf::from_ptr(ptr).into_vec_of(size) }
     }

@@ -1,7 +1,7 @@
 //! Structures that are built in place: allocated zeroed, all zeros being their first state.
 //!
-//! A value that is built and then boxed is first built on the stack, in debug builds several times over, and a thread may
-//! have no more than 16 KiB of it.
+//! A value that is built and then boxed is first built on the stack, in debug builds several times. A thread may have a
+//! stack of no more than 16 KiB.
 
 #[cfg(not(pool_loom))]
 use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
@@ -24,12 +24,12 @@ pub(crate) unsafe trait Zeroed: Sized {
         // SAFETY: the layout's size is not zero, asserted above.
         let memory = unsafe { alloc_zeroed(layout) }.cast::<Self>();
         let Some(memory) = NonNull::new(memory) else { handle_alloc_error(layout) };
-        // SAFETY: the memory comes from the global allocator with the layout of `Self`, is owned by nobody else, and holds
-        // zeros, a valid value by the trait's contract.
+        // SAFETY: the memory comes from the global allocator with the layout of `Self`, is owned by nobody else, and
+        // holds zeros, a valid value by the trait's contract.
         unsafe { Box::from_raw(memory.as_ptr()) }
     }
 
-    /// loom's atomics are more than their values.
+    /// loom's atomics are not made of zeros.
     #[cfg(pool_loom)]
     fn boxed() -> Box<Self>
     where

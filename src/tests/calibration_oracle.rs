@@ -1,4 +1,4 @@
-//! Calibration beside an oracle: DESIGN section 3 written again, call by call, without the crate's arithmetic.
+//! Calibration beside an oracle: the rules of calibration written again, call by call, without the crate's arithmetic.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! The original's algorithm beside ours: with `DefaultSize::Mode` and only `get` and `put` they agree.
 //!
-//! [`GoPool`] is valyala/bytebufferpool's `pool.go` in its own words, from the facts in DESIGN section 3: the index by
+//! [`GoPool`] is valyala/bytebufferpool's `pool.go` in its own words, from what is known of it: the index by
 //! shifting, the counters, the sort by calls, the sum that stops the scan.
 
 use proptest::collection::vec;

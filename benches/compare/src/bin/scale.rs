@@ -78,38 +78,38 @@ const HEAD: &str = "<!-- Written by `cargo run --release -p compare --bin scale`
 # What grows with what
 
 How time per use and memory follow the number of threads, of pools and of uses. The program that writes this page fails
-if the books are not exact to the buffer and the byte, or if memory grows beyond the laws below; times it only shows.
+if the statistics are not exact to the buffer and the byte, or if memory grows beyond the rules below. Times are only shown.
 
 ";
 
 const COLUMNS: &str = "
-*Structures* are the heap bytes that the pools take beside their buffers, counted by the allocator. *Idle* are the buffers that
-wait. Times of rows with threads and pools are the fastest of several rounds.
+*Structures* are the heap bytes that the pools take beside their buffers, counted by the allocator. *Idle* are the cached
+bytes. Times of rows with threads and pools are the fastest of several rounds.
 ";
 
 const THREADS: &str = "Log lines of ten pieces, the uses shared out among the threads.
 
 - **Time per use** does not depend on the number of threads: a use writes nothing that another thread reads on its own hot
-  path. All together the threads take the time of one divided by the processors that they have, and beyond one thread per
-  processor nothing more is won or lost.
+  path. All together the threads take the time of one divided by the processors that they have. More threads than processors
+  change nothing.
 - **Structures** grow by one shard per thread that uses the pool at the same time, and by a pointer for it. A thread that ends
   leaves its shard for the next one: what counts is how many ever lived at once. (Here one more than the row says: the thread
-  that taught the pool has a shard too.)
-- **Idle memory** grows by what each thread's work needs at once, here one buffer, and is never more than
-  `thread_cache_bytes_max` per thread, nor half the budget for all threads' caches together. When the threads end, it
-  lies in the shared part, until it is used or trimmed.
-- **`stats()`** looks at each shard: its time grows with the threads. So do `trim()` and the calibration, once per 42 000 uses
-  of a size class or more.
+  that taught the pool has a shard too.) Bursts do not make them grow: cached buffers take nothing beside themselves.
+- **Idle memory** grows by what each thread's work needs at once, here one buffer. It is never more than
+  `thread_cache_bytes_max` per thread, nor a sixteenth of what is left of half the budget, which is the most for all threads'
+  caches together. When the threads end, it is in the shared part, until it is used or trimmed.
+- **`stats()`** looks at each shard: its time grows with the threads. So does that of a calibration, once per 42 000 calls of a
+  size class or more. `trim()` and a `get` that finds nothing look at a fixed number of places.
 ";
 
 const POOLS: &str = "One thread uses the pools in turn, a log line each time.
 
-- **Time per use** is the same for up to 16 pools, the places of a thread's memo of where its shards are. With more, the pools
-  that share a place drive each other out of it: a get and a drop each take the longer way through the pool's table, once a
-  use, whatever the number of pools. What is added beyond that is the processor's cache: each pool has its own counters and
-  buffers.
+- **Time per use** is the same for up to 16 pools: a thread's memo of its shards has 16 entries. With more, pools share
+  entries, and a get and a drop each take the longer way through the pool's table, which also looks at the clock. This does not
+  grow with the number of pools. What is added beyond it is the processor's cache: each pool has its own counters and buffers.
+- **A thread's start and end** cost what the thread used, not how many pools there are (`cargo bench --bench sleepers`).
 - **Structures** grow by the same for each pool: its shared part, and a shard for the thread.
-- **Idle memory** is the sum of what each pool keeps. Each has its own budget, unless a `Registry` sets one for all.
+- **Idle memory** is the sum of what each pool has cached. Each has its own budget, unless a `Registry` sets one for all.
 ";
 
 const USES: &str = "Sizes from 3 B to 40 KB in turn, looked at after each power of ten.
