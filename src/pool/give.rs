@@ -4,8 +4,8 @@
 //! one compare for the stamp, one for sizes without a class, one for the count-down, and three for the stack. See
 //! docs/design.md.
 
-use super::shared::{Op, Pool};
-use crate::class::{CLASSES, class_below, class_of_capacity, size_of_class};
+use super::shared::{Core, Op, Pool};
+use crate::class::{CLASSES, class_below, class_of, class_of_capacity, size_of_class};
 use crate::learn::counters::Reason;
 use crate::learn::usage::{Peak, Use};
 use crate::scrub::scrub;
@@ -46,10 +46,7 @@ impl Pool {
         let mut vec = raw.into_vec();
         if let Some(shared) = self.per_thread.get_shared() {
             let core = &shared.tenant;
-            if core.may_have_unused()
-                && vec.capacity() <= self.max_size()
-                && core.table.put(local.row(), &mut vec) == Put::Kept
-            {
+            if core.may_have_unused() && vec.capacity() <= self.max_size() && core.put(local.row(), &mut vec) {
                 return;
             }
         }
@@ -201,5 +198,29 @@ impl<'p> Op<'p> {
     pub(super) fn free(self, vec: Vec<u8>, reason: Reason) {
         self.add(|counters| &counters.dropped[reason as usize], 1);
         drop(vec);
+    }
+}
+
+impl Core {
+    /// Puts a buffer into its place of the table; not if the place is taken or the capacity is no class's size. Charges the
+    /// budget for a large buffer if that is still to be done and the budget agrees. A small one belongs into the thread's
+    /// cache, which may still get a lease.
+    #[inline]
+    fn put(&self, row: usize, vec: &mut Vec<u8>) -> bool {
+        match self.table.put(row, vec) {
+            Put::Kept => true,
+            Put::Full => false,
+            Put::NotCharged => {
+                let size = vec.capacity();
+                if size < size_of_class(SMALL_CLASSES) || !self.budget.charge(size) {
+                    return false;
+                }
+                let kept = self.table.put_charged(row, class_of(size), vec);
+                if !kept {
+                    self.budget.release(size);
+                }
+                kept
+            }
+        }
     }
 }

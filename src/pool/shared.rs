@@ -141,9 +141,12 @@ impl Pool {
 
     #[cold]
     pub(crate) fn attach<'p>(&'p self, shared: &'p Shared<Core>) -> Op<'p> {
-        let op = Op::new(self, shared, self.per_thread.attach(shared, || self.tag()));
-        op.catch_up();
-        op.begin_to_look();
+        let attached = self.per_thread.attach(shared, || self.tag());
+        let op = Op::new(self, shared, attached.map(|(local, _)| local));
+        if attached.is_none_or(|(_, is_new)| is_new) {
+            op.catch_up();
+            op.begin_to_look();
+        }
         op
     }
 

@@ -6,7 +6,7 @@
 use std::collections::TryReserveError;
 
 use super::lease::note_lease;
-use super::shared::{Op, Pool};
+use super::shared::{Core, Op, Pool};
 use crate::class::{LOOK_UP_CLASSES, MAX_CLASS_SIZE, class_of, class_or_none, size_of_class};
 use crate::learn::counters::Reason;
 use crate::scrub::{reserve, scrub, try_reserve, try_reserve_exact};
@@ -60,10 +60,7 @@ impl Pool {
     #[inline(never)]
     pub(super) fn take_place(&self, local: Local<'_>, class: usize) -> Option<RawBuf> {
         let core = &self.per_thread.get_shared()?.tenant;
-        if core.budget.is_shared() {
-            return None;
-        }
-        let vec = core.table.take(local.row(), class, Charge::Stays)?;
+        let vec = core.take(local.row(), class)?;
         local.counters.hits.add(1);
         Some(RawBuf::of(vec))
     }
@@ -132,19 +129,9 @@ impl<'p> Op<'p> {
     pub(super) fn take_of_class(self, class: usize) -> Option<Vec<u8>> {
         let local = self.local.filter(|_| class < SMALL_CLASSES);
         let own = local.and_then(|local| local.pop_below_mark(class));
-        own.or_else(|| self.take_place(self.row(), class))
+        own.or_else(|| self.core.take(self.row(), class))
             .or_else(|| self.take_from_depot(class))
-            .or_else(|| (1..ROWS).find_map(|distance| self.take_place(self.row() + distance, class)))
-    }
-
-    pub(super) fn take_place(self, row: usize, class: usize) -> Option<Vec<u8>> {
-        if !self.core.budget.is_shared() {
-            return self.core.table.take(row, class, Charge::Stays);
-        }
-        // Under a common budget: a pool cannot give up the charge of an empty place in another pool.
-        let vec = self.core.table.take(row, class, Charge::Leaves)?;
-        self.core.budget.release(size_of_class(class));
-        Some(vec)
+            .or_else(|| (1..ROWS).find_map(|distance| self.core.take(self.row() + distance, class)))
     }
 
     pub(super) fn take_from_depot(self, class: usize) -> Option<Vec<u8>> {
@@ -295,6 +282,20 @@ impl<'p> Op<'p> {
             self.push_to_depot(batch);
         }
         added
+    }
+}
+
+impl Core {
+    /// Takes the buffer of a place of the table. Under a common budget the place does not stay charged: no other pool could
+    /// give up its charge.
+    #[inline]
+    pub(super) fn take(&self, row: usize, class: usize) -> Option<Vec<u8>> {
+        if !self.budget.is_shared() {
+            return self.table.take(row, class, Charge::Stays);
+        }
+        let vec = self.table.take(row, class, Charge::Leaves)?;
+        self.budget.release(size_of_class(class));
+        Some(vec)
     }
 }
 

@@ -48,6 +48,7 @@ impl<'p> Op<'p> {
     pub(super) fn flush(self) {
         if let Some(local) = self.local {
             self.core.empty_cache(local);
+            self.note_unused();
         }
     }
 
@@ -198,7 +199,6 @@ impl Core {
             }
             self.release_unused_lease(local, class);
         }
-        self.unused.store(true, Ordering::Relaxed);
     }
 }
 
@@ -206,6 +206,7 @@ impl Tenant for Core {
     fn hand_back(&self, local: Local<'_>) {
         self.empty_cache(local);
         self.calibrator.merge(&local.counters);
+        local.forget_stamp();
         local.pace.reset();
         local.set_left(0);
     }

@@ -88,8 +88,9 @@ impl<T: Tenant> PerThread<T> {
     /// index.
     ///
     /// From now on the present stamp finds the shard. So the caller must catch up with everything that changed before
-    /// it. Takes the process-wide lock only when a thread uses the pool for the first time.
-    pub(crate) fn attach<'p>(&'p self, shared: &'p Shared<T>, tag: impl Fn() -> usize) -> Option<Local<'p>> {
+    /// it, unless the thread had attached under this stamp before, and only its memo had no room: `false`. Takes the
+    /// process-wide lock only when a thread uses the pool for the first time.
+    pub(crate) fn attach<'p>(&'p self, shared: &'p Shared<T>, tag: impl Fn() -> usize) -> Option<(Local<'p>, bool)> {
         let index = threads::take_my_index()?;
         // Acquire: pairs with the Release in `issue`. What changed before the stamp did is visible after this. Model:
         // loom_tests::stamp::a_thread_that_sees_the_stamp_sees_the_policy.
@@ -104,8 +105,10 @@ impl<T: Tenant> PerThread<T> {
             unsafe { threads::link(shard, (&raw const *shared).cast(), hand_back::<T>) };
         }
         threads::note(stamp, shard);
+        let is_new = shard.stamp_seen.get() != stamp.word();
+        shard.stamp_seen.set(stamp.word());
         // SAFETY: this thread holds the index, so it owns the shard.
-        Some(unsafe { Local::new(shard) })
+        Some((unsafe { Local::new(shard) }, is_new))
     }
 
     /// This thread's shard, if there is one.

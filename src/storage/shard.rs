@@ -30,6 +30,8 @@ pub(crate) struct Shard {
     /// The bytes of all leased slots.
     pub(crate) leased_bytes: Counter,
     pub(crate) counters: Counters,
+    /// The stamp under which the owner attached last.
+    pub(super) stamp_seen: Counter,
     /// The thread's row in the table of places.
     row: Counter,
     /// Whether the shard is on its thread's list. Written by its owner, or when its pool is dropped.
@@ -54,6 +56,11 @@ impl Shard {
 
     pub(super) fn set_row(&self, index: usize) {
         self.row.set((index % ROWS) as u64);
+    }
+
+    /// The thread ends; the next owner attaches anew.
+    pub(crate) fn forget_stamp(&self) {
+        self.stamp_seen.set(0);
     }
 
     pub(super) fn is_linked(&self) -> bool {

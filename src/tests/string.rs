@@ -112,8 +112,8 @@ proptest! {
             prop_assert_eq!(text.as_str(), &model);
             prop_assert!(std::str::from_utf8(text.as_bytes()).is_ok());
         }
-        prop_assert!(text == model && model == text && text == *model.as_str() && text == model.as_str());
-        prop_assert_eq!((format!("{text}"), format!("{text:?}")), (format!("{model}"), format!("{model:?}")));
+        prop_assert_eq!([text == model, model == text, text == *model.as_str(), text == model.as_str()], [true; 4]);
+        prop_assert_eq!([format!("{text}"), format!("{text:?}")], [model.clone(), format!("{model:?}")]);
         match end {
             0 => drop(text),
             1 => prop_assert_eq!(text.into_string(), model),
