@@ -9,6 +9,9 @@
 //! | the size, from untrusted input | [`Pool::try_get_with_capacity`] | the same, or an error |
 //! | that the pool is in an `Arc` and the guard must be `'static` | [`Pool::get_owned`] and the two like it | holds the `Arc`: two locked instructions more |
 //! | nothing, and you have no pool | [`get()`] | from the process-wide [`global()`] pool, as in Go |
+//! | that it is text | [`Pool::get_string`] and the four like it | a [`PooledString`]: always UTF-8 |
+//! | that it may grow large and leaves in pieces | [`Pool::get_chunked`] | a [`ChunkedBuf`]: nothing moves while it grows |
+//! | that it may not be written at all | [`PooledBuf::empty`] | no buffer before the first byte |
 //! | a `Vec` from elsewhere that the pool may have | [`Pool::put`] | none |
 //!
 //! # What it costs

@@ -77,6 +77,9 @@ impl Pool {
     /// let buf = pool.get();
     /// assert!(buf.is_empty() && buf.capacity() >= pool.default_size());
     /// ```
+    #[doc(alias = "acquire")]
+    #[doc(alias = "rent")]
+    #[doc(alias = "take")]
     #[inline]
     #[cfg_attr(feature = "leak-trace", track_caller)]
     pub fn get(&self) -> PooledBuf<&Pool> {
@@ -214,6 +217,7 @@ impl Pool {
     /// pool.put(Vec::with_capacity(5000));
     /// assert_eq!(pool.stats().retained_bytes, 4096);
     /// ```
+    #[doc(alias = "release")]
     pub fn put(&self, buffer: Vec<u8>) {
         self.op().donate(buffer);
     }

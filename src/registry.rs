@@ -36,7 +36,7 @@ use crate::sync::{Mutex, const_unless_loom, lock};
 ///
 /// **Cost.** Looking a pool up takes a lock and a search: do it once, at start-up or per connection, and keep the
 /// `Arc`. A use of a buffer up to 32 KiB costs what it does without a registry. With a common budget a use above 32 KiB
-/// charges and releases both budgets: 0.1 µs instead of 9 ns (2026-11-24, 2-core x86-64 VM). Which pool gets what a
+/// charges and releases both budgets: 15 ns instead of 10 (2026-11-24, 2-core x86-64 VM). Which pool gets what a
 /// nearly full budget has left is unspecified.
 ///
 /// # Examples

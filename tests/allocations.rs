@@ -380,3 +380,39 @@ fn a_pool_allocates_nothing_before_its_first_use() {
     drop(pool);
     assert_eq!(of_this_thread().since(before), Operations::NONE);
 }
+
+#[test]
+fn a_chunked_message_of_16_chunks_touches_the_heap_no_time_once_warm() {
+    let pool = Pool::builder().trim_interval(NEVER).calibrate_calls_threshold(u64::MAX).build();
+    // The first eleven double from 64 B, those after that double to 1 MiB.
+    let message_of = |chunks: usize| {
+        let mut message = pool.get_chunked();
+        while message.chunks().len() < chunks {
+            message.extend_from_slice(&[7; 64]);
+        }
+        let mut written = 0;
+        message.chunks().for_each(|chunk| written += chunk.len());
+        assert_eq!(written, message.len());
+        message.write_to(&mut std::io::sink()).expect("a sink takes all");
+    };
+    for _ in 0..5 {
+        message_of(16);
+    }
+    assert_eq!(during(|| (0..5).for_each(|_| message_of(16))), Operations::NONE);
+    assert!(during(|| message_of(17)).allocations > 0, "the list of chunks has 16 places");
+}
+
+#[test]
+fn texts_and_empty_guards_touch_the_heap_no_time_once_warm() {
+    let pool = pool();
+    assert_no_heap_operation("a text", || {
+        let mut text = pool.get_string();
+        std::fmt::Write::write_fmt(&mut text, format_args!("{}-{}", 1, "two")).expect("never fails");
+        assert_eq!(text, "1-two");
+    });
+    let mut field = PooledBuf::empty(&pool);
+    assert_no_heap_operation("an empty guard in a field", || {
+        field.extend_from_slice(b"some bytes");
+        drop(std::mem::replace(&mut field, PooledBuf::empty(&pool)));
+    });
+}
