@@ -49,6 +49,7 @@ impl<'p> Op<'p> {
     }
 
     /// Gives up the charges of a class's empty places.
+    #[inline(never)]
     pub(super) fn give_up_charges(self, class: usize) {
         let given_up = self.core.table.give_up_charges(class);
         if given_up > 0 {
@@ -66,6 +67,7 @@ impl Core {
         self.budget.unlease(bytes);
     }
 
+    #[inline(never)]
     pub(super) fn release_unused_lease(&self, local: Local<'_>, class: usize) {
         let unused = local.leased(class) - local.len(class);
         if unused > 0 {

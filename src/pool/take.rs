@@ -131,7 +131,12 @@ impl<'p> Op<'p> {
         let own = local.and_then(|local| local.pop_below_mark(class));
         own.or_else(|| self.core.take(self.row(), class))
             .or_else(|| self.take_from_depot(class))
-            .or_else(|| (1..ROWS).find_map(|distance| self.core.take(self.row() + distance, class)))
+            .or_else(|| self.take_from_other_rows(class))
+    }
+
+    #[inline(never)]
+    fn take_from_other_rows(self, class: usize) -> Option<Vec<u8>> {
+        (1..ROWS).find_map(|distance| self.core.take(self.row() + distance, class))
     }
 
     pub(super) fn take_from_depot(self, class: usize) -> Option<Vec<u8>> {

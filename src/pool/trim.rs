@@ -139,6 +139,7 @@ impl<'p> Op<'p> {
     }
 
     /// Frees every buffer of a class in the shared part.
+    #[inline(never)]
     pub(super) fn purge_class(self, class: usize) -> usize {
         let mut freed_bytes = self.free_from_depot(class, self.core.depot.stock(class).len());
         freed_bytes += (0..ROWS).map(|row| self.free_place(row, class)).sum::<usize>();
@@ -147,6 +148,7 @@ impl<'p> Op<'p> {
     }
 
     /// Frees the buffer of a place, if there is one.
+    #[inline(never)]
     pub(super) fn free_place(self, row: usize, class: usize) -> usize {
         let Some(vec) = self.core.table.take(row, class, Charge::Leaves) else { return 0 };
         drop(vec);
@@ -176,6 +178,7 @@ impl<'p> Op<'p> {
     }
 
     /// Frees the `count` coldest buffers of a stack. Their slots stay leased.
+    #[inline(never)]
     pub(super) fn free_from_cache(self, local: Local<'_>, class: usize, count: usize) -> usize {
         let mut left = count;
         while left > 0 {
