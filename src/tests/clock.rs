@@ -31,14 +31,13 @@ fn use_for(pool: &Pool, each: Duration, time: Duration, is_over: impl Fn(&Pool) 
     now
 }
 
-fn is_small(pool: &Pool) -> bool {
-    pool.stats().retained_bytes <= 2 * MIN_CLASS_SIZE
-}
+/// What a thread that uses buffers of 64 B still needs.
+const IN_USE: usize = 2 * MIN_CLASS_SIZE;
 
-/// What has lain unused for two intervals is gone one interval and the uses between two looks later.
-fn assert_comes_back(pool: &Pool, each: Duration, uses: u64, what: &str) {
+/// What has lain unused for two intervals is gone one interval and the uses between two looks later, but for `left` bytes.
+fn assert_comes_back(pool: &Pool, left: usize, each: Duration, uses: u64, what: &str) {
     let most = 3 * INTERVAL + each * u32::try_from(uses).expect("a few");
-    let took = use_for(pool, each, 4 * most, is_small);
+    let took = use_for(pool, each, 4 * most, |pool| pool.stats().retained_bytes <= left);
     assert!(took <= most, "{what}, a use every {each:?}: {took:?} instead of {most:?}");
 }
 
@@ -49,33 +48,40 @@ fn after_a_burst_memory_comes_back_at_any_rate() {
     for each in [100_000, 10_000, 200, 10].map(Duration::from_micros) {
         let pool = pool();
         burst(&pool);
-        assert_comes_back(&pool, each, LOOK_FIRST, "after a burst");
+        assert_comes_back(&pool, IN_USE, each, LOOK_FIRST, "after a burst");
     }
 }
 
-/// A thread at full speed allows itself many uses between two looks. A burst takes that back, its own as well as another
-/// thread's: within four intervals and half a second it is gone.
+/// A thread at full speed allows itself many uses between two looks. A burst takes that back: within four intervals and half
+/// a second it is gone.
 #[test]
 fn a_burst_after_full_speed_comes_back_at_ten_uses_a_second() {
-    for by_another in [false, true] {
-        let pool = pool();
-        use_for(&pool, Duration::from_micros(20), Duration::from_secs(10), |_| false);
-        if by_another {
-            let pool = Arc::clone(&pool);
-            std::thread::spawn(move || {
-                burst(&pool);
-                // Asleep, so to speak: what its own small cache has is not handed back.
-                std::mem::forget(pool);
-            })
-            .join()
-            .expect("no panic");
-        } else {
-            burst(&pool);
-        }
-        let each = Duration::from_millis(100);
-        assert!(4 * INTERVAL + Duration::from_millis(500) >= 2 * INTERVAL + each * LOOK_FIRST as u32);
-        assert_comes_back(&pool, each, LOOK_FIRST, "after full speed");
-    }
+    let pool = pool();
+    use_for(&pool, Duration::from_micros(20), Duration::from_secs(10), |_| false);
+    burst(&pool);
+    let each = Duration::from_millis(100);
+    assert!(4 * INTERVAL + Duration::from_millis(500) >= 2 * INTERVAL + each * LOOK_FIRST as u32);
+    assert_comes_back(&pool, IN_USE, each, LOOK_FIRST, "after full speed");
+}
+
+/// The same of another thread's burst. That thread sleeps afterwards, and keeps its small cache and no more.
+#[test]
+fn a_sleeper_s_burst_comes_back_by_another_thread_s_uses() {
+    let pool = pool();
+    use_for(&pool, Duration::from_micros(20), Duration::from_secs(10), |_| false);
+    std::thread::scope(|scope| {
+        let (wake, sleep) = std::sync::mpsc::channel::<()>();
+        let (tell, told) = std::sync::mpsc::channel();
+        let sleeper = &pool;
+        scope.spawn(move || {
+            burst(sleeper);
+            tell.send(()).expect("somebody waits");
+            sleep.recv().expect_err("nothing is sent");
+        });
+        told.recv().expect("no panic");
+        assert_comes_back(&pool, 128 << 10, Duration::from_millis(100), LOOK_FIRST, "a sleeper's burst");
+        drop(wake);
+    });
 }
 
 /// Nothing came to the shared part, a thread was at full speed and ceases to be: so many uses may be left until it looks.
@@ -90,7 +96,7 @@ fn what_full_speed_used_itself_comes_back_a_stated_number_of_uses_later() {
     };
     fast(&pool);
     assert!(pool.stats().retained_bytes > 30_000);
-    assert_comes_back(&pool, Duration::from_millis(100), LOOK_MAX, "its own cache");
+    assert_comes_back(&pool, IN_USE, Duration::from_millis(100), LOOK_MAX, "its own cache");
 }
 
 /// However long it works, with whatever it needs: what is in use comes by again before two intervals are over.
@@ -115,7 +121,7 @@ fn empty_uses_drive_the_clock() {
     let pool = pool();
     burst(&pool);
     let before = pool.stats();
-    assert_comes_back(&pool, Duration::from_millis(1), LOOK_FIRST, "empty uses");
+    assert_comes_back(&pool, IN_USE, Duration::from_millis(1), LOOK_FIRST, "empty uses");
     let after = pool.stats();
     let calls = |stats: &crate::Stats| stats.classes.iter().map(|class| class.calls).sum::<u64>();
     assert_eq!(calls(&before), calls(&after), "no use of this test has a size");
