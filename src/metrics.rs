@@ -86,7 +86,7 @@ fn publish_stats(name: SharedString, stats: &Stats) {
 /// Gives the recorder a description and a unit of each figure. Call it once, after the recorder is installed.
 pub fn describe() {
     for (name, text) in [
-        ("bytebufferpool_hits_total", "Gets that an idle buffer served"),
+        ("bytebufferpool_hits_total", "Gets that a cached buffer served"),
         ("bytebufferpool_misses_total", "Gets that had to allocate"),
         ("bytebufferpool_puts_total", "Guards that ended in any way but into_vec"),
         ("bytebufferpool_detached_total", "Guards that ended with into_vec"),
@@ -101,10 +101,10 @@ pub fn describe() {
     }
     for (name, unit, text) in [
         ("bytebufferpool_outstanding", Unit::Count, "Guards and frozen buffers that have not ended"),
-        ("bytebufferpool_retained_bytes", Unit::Bytes, "Bytes idle in the pool"),
-        ("bytebufferpool_retained_buffers", Unit::Count, "Buffers idle in the pool"),
+        ("bytebufferpool_retained_bytes", Unit::Bytes, "Bytes cached in the pool"),
+        ("bytebufferpool_retained_buffers", Unit::Count, "Buffers cached in the pool"),
         ("bytebufferpool_default_size_bytes", Unit::Bytes, "The least room of a plain get"),
-        ("bytebufferpool_max_size_bytes", Unit::Bytes, "The ceiling: larger buffers are freed when they come back"),
+        ("bytebufferpool_max_size_bytes", Unit::Bytes, "The max size: larger buffers are freed when they are returned"),
     ] {
         describe_gauge!(name, unit, text);
     }

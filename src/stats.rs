@@ -104,45 +104,33 @@ pub struct ClassStats {
 }
 
 impl fmt::Display for Stats {
+    /// At most 80 columns while counts have up to nine digits.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let dropped = &self.dropped;
+        let hits = percent(self.hits, self.gets);
+        writeln!(f, "gets {}: hits {} ({hits:.1} %), misses {}", self.gets, self.hits, self.misses)?;
+        writeln!(f, "allocated {}, growths {}, outstanding {}", self.allocated, self.growths, self.outstanding,)?;
         writeln!(
             f,
-            "gets {}: hits {} ({:.1} %), misses {}; outstanding {}, detached {}, donated {}",
-            self.gets,
-            self.hits,
-            percent(self.hits, self.gets),
-            self.misses,
-            self.outstanding,
-            self.detached,
-            self.donated,
-        )?;
-        writeln!(
-            f,
-            "allocated {}, growths {}, calibrations {}, idle {} in {} buffers",
-            self.allocated,
-            self.growths,
-            self.calibrations,
+            "cached {} in {} buffers, calibrations {}",
             Bytes(self.retained_bytes),
             self.retained_buffers,
+            self.calibrations,
         )?;
+        writeln!(f, "detached {}, donated {}, trimmed {}", self.detached, self.donated, self.trimmed)?;
         writeln!(
             f,
-            "freed: discarded {}, out of class {}, over ceiling {}, over budget {}, depot full {}, trimmed {}",
-            dropped.discarded,
-            dropped.out_of_class,
-            dropped.over_ceiling,
-            dropped.over_budget,
-            dropped.depot_full,
-            self.trimmed,
+            "freed: discarded {}, out of class {}, above max size {},",
+            dropped.discarded, dropped.out_of_class, dropped.over_ceiling,
         )?;
-        writeln!(f, "{:>8} {:>12} {:>8} {:>10}  calls in this window", "class", "calls", "kept", "bytes")?;
+        writeln!(f, "       over budget {}, depot full {}", dropped.over_budget, dropped.depot_full)?;
+        writeln!(f, "{:>8} {:>12} {:>8} {:>10}  calls in this window", "class", "calls", "cached", "bytes")?;
         let most = self.classes.iter().map(|class| class.calls).max().unwrap_or(0);
         for class in self.classes.iter().filter(|class| self.is_worth_a_row(class)) {
             let mark = match (class.size == self.default_size, class.size == self.max_size) {
-                (true, true) => "  <- default, ceiling",
+                (true, true) => "  <- default, max",
                 (true, false) => "  <- default",
-                (false, true) => "  <- ceiling",
+                (false, true) => "  <- max",
                 (false, false) => "",
             };
             let row = format!(
@@ -165,7 +153,7 @@ impl Stats {
     }
 }
 
-const BAR_WIDTH: usize = 24;
+const BAR_WIDTH: usize = 18;
 
 /// At least one mark for any call, so that no class that was used looks unused.
 fn bar(calls: u64, most: u64) -> String {
@@ -218,21 +206,50 @@ mod tests {
     }
 
     #[test]
-    fn the_table_has_a_row_per_class_in_use_and_marks_default_and_ceiling() {
+    fn the_table_has_a_row_per_class_in_use_and_marks_default_and_max() {
         let table = sample().to_string();
-        let rows: Vec<&str> = table.lines().skip(4).collect();
+        let rows: Vec<&str> = table.lines().skip(7).collect();
         assert_eq!(rows.len(), 4, "{table}");
         assert_eq!(rows[0].split_whitespace().collect::<Vec<_>>(), ["64", "B", "1", "0", "0", "B", "#"]);
         assert!(rows[1].ends_with(&format!("{}  <- default", "#".repeat(BAR_WIDTH))), "{table}");
         assert_eq!(rows[2].split_whitespace().collect::<Vec<_>>(), ["1", "KiB", "0", "3", "3", "KiB"]);
-        assert!(rows[3].starts_with("  32 MiB") && rows[3].ends_with("<- ceiling"), "{table}");
+        assert!(rows[3].starts_with("  32 MiB") && rows[3].ends_with("<- max"), "{table}");
         assert!(table.starts_with("gets 8: hits 6 (75.0 %), misses 2"), "{table}");
     }
 
     #[test]
-    fn one_class_can_be_both_default_and_ceiling() {
+    fn a_table_of_nine_digits_has_at_most_80_columns() {
+        const MANY: u64 = 999_999_999;
+        let mut stats = Stats {
+            gets: MANY,
+            hits: MANY,
+            misses: MANY,
+            outstanding: MANY,
+            detached: MANY,
+            donated: MANY,
+            growths: MANY,
+            allocated: MANY,
+            trimmed: MANY,
+            calibrations: MANY,
+            retained_buffers: MANY,
+            retained_bytes: usize::MAX / 2,
+            default_size: 32 << 20,
+            max_size: 32 << 20,
+            ..sample()
+        };
+        stats.dropped =
+            Dropped { discarded: MANY, out_of_class: MANY, over_ceiling: MANY, over_budget: MANY, depot_full: MANY };
+        for class in &mut stats.classes {
+            (class.calls, class.retained) = (MANY, 9_999_999);
+        }
+        let table = stats.to_string();
+        assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
+    }
+
+    #[test]
+    fn one_class_can_be_both_default_and_max() {
         let stats = Stats { max_size: 128, ..sample() };
-        assert!(stats.to_string().contains("<- default, ceiling"));
+        assert!(stats.to_string().contains("<- default, max"));
     }
 
     #[test]
