@@ -13,3 +13,4 @@ mod early;
 mod go_differential;
 mod operations;
 pub(crate) mod reference;
+mod upkeep;
