@@ -9,7 +9,7 @@ use crate::class::size_of_class;
 use crate::learn::counters::Counters;
 use crate::pool::bound_stats;
 use crate::storage::Zeroed;
-use crate::{MIN_CLASS_SIZE, Pool, Stats};
+use crate::{CLASSES, MIN_CLASS_SIZE, Pool, Stats};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
@@ -123,6 +123,51 @@ fn a_purge_gives_up_the_leases_of_its_thread() {
     drop(pool.get());
     pool.purge();
     assert_eq!(on_a_thread(&pool, |pool| pool.prefill(MIN_CLASS_SIZE, 1 << 10)), 1 << 10, "all of the budget is free");
+}
+
+/// A budget that is charged for empty slots and places is not used up.
+#[test]
+fn who_is_refused_first_gives_up_what_is_charged_for_nothing() {
+    const CLASS_SIZE: usize = 64 << 10;
+    let pool = Arc::new(Pool::builder().retained_bytes_max(4 * CLASS_SIZE).build());
+    // A lease of several slots, one of them filled.
+    drop(pool.get());
+    let small = pool.prefill(MIN_CLASS_SIZE, usize::MAX);
+    assert_eq!(small + 1, 4 * CLASS_SIZE / MIN_CLASS_SIZE);
+    pool.purge();
+    // A place that is charged and empty, refused to a thread that did not empty it.
+    drop(pool.get_with_capacity(CLASS_SIZE));
+    let taken = pool.get_with_capacity(CLASS_SIZE).into_vec();
+    assert_eq!(on_a_thread(&pool, |pool| pool.prefill(CLASS_SIZE, 5)), 4);
+    drop(taken);
+}
+
+/// A batch of which a trim frees a part: that part of its charge is free again, and no more.
+#[test]
+fn a_trim_releases_what_it_frees_of_a_batch() {
+    let pool = Arc::new(Pool::builder().retained_bytes_max(4 << 16).trim_interval(Duration::MAX).build());
+    assert_eq!((pool.prefill(1 << 16, 1), pool.trim()), (1, 0));
+    // A batch of two, which comes out first, where one buffer was not needed.
+    assert_eq!((pool.prefill(1 << 16, 2), pool.trim()), (2, 1 << 16));
+    assert_eq!(pool.prefill(1 << 16, 10), 2);
+}
+
+/// In the shared part at once, and in a thread's cache when it comes by.
+#[test]
+fn a_calibration_frees_what_is_above_the_new_max_size() {
+    let pool = Arc::new(Pool::builder().trim_interval(Duration::MAX).build());
+    let cached = |pool: &Pool| pool.stats().classes.map(|row| row.retained);
+    use_times(&pool, 99);
+    drop(pool.get_with_capacity(1000));
+    assert_eq!(pool.prefill(100_000, 3), 3);
+    on_a_thread(&pool, |pool| pool.calibrate());
+    assert_eq!(pool.max_size(), MIN_CLASS_SIZE);
+    let mut expected = [0; CLASSES];
+    (expected[0], expected[4]) = (1, 1);
+    assert_eq!(cached(&pool), expected, "this thread has not come by");
+    drop(pool.get());
+    expected[4] = 0;
+    assert_eq!(cached(&pool), expected);
 }
 
 /// What its owner has not needed for two intervals is freed and not handed on.
