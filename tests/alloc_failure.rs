@@ -8,7 +8,7 @@ use std::collections::TryReserveError;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use bytebufferpool::{MAX_CLASS_SIZE, MIN_CLASS_SIZE, Pool, Stats};
+use bytebufferpool::{Growth, MAX_CLASS_SIZE, MIN_CLASS_SIZE, Pool, Stats};
 use bytes::BufMut;
 
 #[path = "support/stress_alloc.rs"]
@@ -222,6 +222,22 @@ fn a_growth_that_finds_no_memory_leaves_contents_capacity_and_books() {
     ] {
         assert_eq!(growth_failed_everywhere(len, additional), 1, "{len} + {additional}");
     }
+}
+
+/// A growth that jumps to the max size needs no more than its own size class.
+#[test]
+fn a_growth_whose_jump_finds_no_memory_takes_what_it_needs() {
+    let pool = Pool::builder().growth(Growth::MaxSize).build();
+    drop(pool.get_with_capacity(100_000));
+    pool.calibrate();
+    pool.purge();
+    let mut buf = pool.get_with_capacity(64);
+    let (result, failed) = failing_after(0, || buf.try_reserve(100));
+    assert!(result.is_ok() && failed, "the first buffer is refused, and the second is granted");
+    assert_eq!(buf.capacity(), 128);
+    buf.extend_from_slice(&[7; 128]);
+    buf.push(7);
+    assert_eq!(buf.capacity(), 1 << 17, "the next one jumps");
 }
 
 #[test]

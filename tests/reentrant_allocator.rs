@@ -98,7 +98,7 @@ fn on_threads(count: usize, work: impl Fn() + Sync) {
     });
 }
 
-const STEPS: [(&str, fn()); 8] = [
+const STEPS: [(&str, fn()); 9] = [
     ("a thread uses a pool and ends", || {
         let pool = Pool::new();
         for _ in 0..20 {
@@ -133,6 +133,12 @@ const STEPS: [(&str, fn()); 8] = [
             POOL.trim();
             POOL.purge();
         }
+    }),
+    ("a use of the allocator's own pool frees what is above the max size that it learns", || {
+        assert_eq!(POOL.prefill(1 << 20, 4), 4);
+        (0..600).for_each(|_| drop(POOL.get_with_capacity(64)));
+        assert!(POOL.max_size() < 1 << 20);
+        on_threads(2, || use_up(&Pool::new()));
     }),
     ("the allocator's own pool is used by threads that end", || {
         for _ in 0..20 {

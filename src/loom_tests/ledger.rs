@@ -45,7 +45,7 @@ pub(crate) fn charged(bytes: usize, bytes_max: usize) {
 }
 
 pub(crate) fn released(bytes: usize) {
-    CHARGED.set(CHARGED.get() - bytes);
+    CHARGED.set(CHARGED.get().checked_sub(bytes).expect("a charge is released once"));
     check_idle();
 }
 

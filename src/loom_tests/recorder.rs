@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use loom::sync::Arc;
 
 use super::support::{builder, check, spawn};
+use crate::Pool;
 use crate::recorder::Recorder;
 
 /// Enough that nobody waits: the writer of a model only reads when all is over.
@@ -22,14 +23,25 @@ fn received(chunks: &Receiver<Vec<usize>>) -> Vec<usize> {
     }
 }
 
+/// As for a thread at full speed: nothing but a new stamp makes it look.
+fn allow_many_uses(pool: &Pool) {
+    pool.op();
+    if let Some(local) = pool.per_thread.local(pool.per_thread.stamp()) {
+        local.set_left(local.pace.allow(100));
+    }
+}
+
 /// A pool is used by one thread while another begins to record it. If the user has come to work under the new stamp, and so
 /// looks at nothing more, its next use is written; and so is every use that begins after the recording did. Both threads
-/// used the pool before, and so need not look at it again for many calls.
+/// used the pool before, and need not look at it again for many calls.
 #[test]
 fn who_sees_the_stamp_is_recorded() {
     check(Some(3), || {
         let pool = Arc::new(builder().build());
+        // The first one puts a buffer where others find it, after which everybody looks.
         drop(pool.get_with_capacity(190));
+        allow_many_uses(&pool);
+        (0..2).for_each(|_| drop(pool.get_with_capacity(190)));
         let (full, chunks) = sync_channel(CHUNKS);
         let starter = {
             let pool = Arc::clone(&pool);
@@ -42,6 +54,7 @@ fn who_sees_the_stamp_is_recorded() {
         let user = {
             let pool = Arc::clone(&pool);
             spawn(move || {
+                allow_many_uses(&pool);
                 let old = pool.per_thread.stamp();
                 drop(pool.get_with_capacity(70));
                 pool.op();
@@ -105,7 +118,7 @@ fn a_recording_counts_its_own_losses() {
     check(None, || {
         let pool = Arc::new(builder().build());
         let recorder = Arc::new(Recorder::new());
-        let begin = |pool: &crate::Pool, recorder: &Recorder| {
+        let begin = |pool: &Pool, recorder: &Recorder| {
             // The writer is gone.
             let (full, _) = sync_channel(CHUNKS);
             pool.start_recording(recorder, &full);

@@ -1,43 +1,43 @@
 //! The table of places: put, take, trim and the end of a charge at once.
 
-use std::sync::Arc as StdArc;
-use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
-
 use loom::sync::Arc;
 
-use super::ledger::Contents;
+use super::ledger::{self, Contents};
 use super::support::{check, spawn};
 use crate::class::size_of_class;
 use crate::storage::{Charge, Put, SMALL_CLASSES, Table, Zeroed};
 
 const CLASS: usize = SMALL_CLASSES;
 
-/// A table and the contents of its buffers. Beside it is counted, in the order in which it happens, for how many buffers
-/// the budget is charged, and how many there are.
+fn buffer() -> Vec<u8> {
+    Vec::with_capacity(size_of_class(CLASS))
+}
+
+/// A table and the contents of its buffers. The ledger counts what the buffers in it and what is charged for them come to.
 #[derive(Clone)]
 struct Parts {
     table: Arc<Box<Table>>,
     contents: Contents,
-    charges: StdArc<AtomicUsize>,
-    /// Below zero for a moment, where a buffer is taken before its put is counted.
-    cached: StdArc<AtomicIsize>,
 }
 
 impl Parts {
-    /// With one buffer in row 0.
     fn new() -> Parts {
-        let (charges, cached) = Default::default();
-        let parts = Parts { table: Arc::new(Table::boxed()), contents: Contents::default(), charges, cached };
-        assert!(parts.put(0, Vec::with_capacity(size_of_class(CLASS))));
+        ledger::compare_with_budget(true);
+        Parts { table: Arc::new(Table::boxed()), contents: Contents::default() }
+    }
+
+    /// With one buffer in row 0.
+    fn filled() -> Parts {
+        let parts = Parts::new();
+        assert!(parts.put(0, buffer()));
         parts
     }
 
     fn take(&self, charge: Charge) -> Option<Vec<u8>> {
         let vec = self.table.take(0, CLASS, charge)?;
-        self.cached.fetch_sub(1, Ordering::Relaxed);
         self.contents.write(&vec);
         if charge == Charge::Leaves {
-            self.release(1);
+            release(1);
         }
         Some(vec)
     }
@@ -47,46 +47,34 @@ impl Parts {
         self.contents.write(&vec);
         let mut put = self.table.put(row, &mut vec);
         if put == Put::NotCharged {
-            self.charges.fetch_add(1, Ordering::Relaxed);
+            ledger::charged(size_of_class(CLASS), usize::MAX);
             if self.table.put_charged(row, CLASS, &mut vec) {
                 put = Put::Kept;
             } else {
-                self.release(1);
+                release(1);
             }
-        }
-        if put == Put::Kept {
-            self.cached.fetch_add(1, Ordering::Relaxed);
-            self.check();
         }
         put == Put::Kept
     }
 
-    fn release(&self, count: usize) {
-        let before = self.charges.fetch_sub(count, Ordering::Relaxed);
-        assert!(before >= count, "released what was not charged");
-        self.check();
-    }
-
-    fn check(&self) {
-        let (cached, charges) = (self.cached.load(Ordering::Relaxed), self.charges.load(Ordering::Relaxed));
-        assert!(cached <= charges as isize, "{cached} cached, {charges} charged");
-    }
-
     fn give_up_charges(&self) {
-        let given_up = self.table.give_up_charges(CLASS);
-        self.release(given_up);
+        release(self.table.give_up_charges(CLASS));
     }
 
     /// Nobody operates any more: how many buffers there are. What is charged is what they and the empty places stand for.
     fn end(&self) -> usize {
         self.give_up_charges();
         let left = self.table.len(CLASS);
-        assert_eq!(self.cached.load(Ordering::Relaxed), left as isize);
-        assert_eq!(self.charges.load(Ordering::Relaxed), left);
+        let bytes = left * size_of_class(CLASS);
+        assert_eq!((ledger::idle_bytes(), ledger::charged_bytes()), (bytes, bytes));
         let taken = std::iter::from_fn(|| self.take(Charge::Leaves)).count();
-        assert_eq!((taken, self.charges.load(Ordering::Relaxed)), (left, 0));
+        assert_eq!((taken, ledger::charged_bytes()), (left, 0));
         left
     }
+}
+
+fn release(charges: usize) {
+    ledger::released(charges * size_of_class(CLASS));
 }
 
 /// One buffer and three that want it: a user, who puts it back, a thief, and a trimmer, who also gives up what is charged
@@ -94,7 +82,7 @@ impl Parts {
 #[test]
 fn a_buffer_has_one_owner() {
     check(Some(3), || {
-        let parts = Parts::new();
+        let parts = Parts::filled();
         let user = {
             let parts = parts.clone();
             spawn(move || {
@@ -128,13 +116,12 @@ fn a_buffer_has_one_owner() {
 #[test]
 fn a_buffer_is_taken_once() {
     check(None, || {
-        let parts = Parts::new();
+        let parts = Parts::filled();
         let threads = [Charge::Stays, Charge::Leaves].map(|charge| {
             let parts = parts.clone();
             spawn(move || {
                 let mut own = vec![parts.take(charge)];
-                let more = Vec::with_capacity(size_of_class(CLASS));
-                let kept = charge == Charge::Leaves && parts.put(0, more);
+                let kept = charge == Charge::Leaves && parts.put(0, buffer());
                 own.push(parts.take(charge));
                 // Those that it has, and those that it has lost because the place was full.
                 own.into_iter().flatten().count() + usize::from(charge == Charge::Leaves && !kept)
@@ -149,7 +136,7 @@ fn a_buffer_is_taken_once() {
 #[test]
 fn a_charge_is_given_up_once() {
     check(Some(3), || {
-        let parts = Parts::new();
+        let parts = Parts::filled();
         let vec = parts.take(Charge::Stays).expect("it is there");
         let refused = [(); 2].map(|()| {
             let parts = parts.clone();
@@ -164,5 +151,19 @@ fn a_charge_is_given_up_once() {
         }
         user.join().unwrap();
         assert_eq!(parts.end(), 1);
+    });
+}
+
+/// Two threads have a buffer for a place that is not charged: one buffer is kept, and is there.
+#[test]
+fn a_place_is_filled_once() {
+    check(None, || {
+        let parts = Parts::new();
+        let threads = [(); 2].map(|()| {
+            let parts = parts.clone();
+            spawn(move || parts.put(0, buffer()))
+        });
+        let kept = threads.map(|thread| thread.join().unwrap()).into_iter().filter(|&kept| kept).count();
+        assert_eq!((kept, parts.end()), (1, 1));
     });
 }

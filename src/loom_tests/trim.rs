@@ -6,10 +6,11 @@ use super::ledger::{self, Contents};
 use super::support::{assert_balanced, builder, check, spawn};
 use crate::Pool;
 
-/// One buffer lies on the shelf, unused since an interval began, so that a trim would free it. One thread uses it, or a
-/// new one, twice, while another disturbs and then wants one too. Each buffer has one owner; what lies idle is compared
-/// with what is charged at each step; afterwards nothing is lost, no lease is left, and two intervals free all of it.
-fn beside_use(capacity: usize, preemptions: usize, disturb: fn(&Pool)) {
+/// One buffer is in the depot, unused since an interval began, so that a trim would free it. One thread uses it, or a
+/// new one, twice, beside what another does, which is handed such a use too. Each buffer has one owner; what is cached is
+/// compared with what is charged at each step; afterwards nothing is lost, no lease is left, and two intervals free all
+/// of it.
+fn beside_use(capacity: usize, preemptions: usize, disturb: fn(&Pool, &dyn Fn(&Pool))) {
     check(Some(preemptions), move || {
         ledger::compare_with_budget(true);
         let pool = Arc::new(builder().retained_bytes_max(2 * capacity).build());
@@ -30,10 +31,7 @@ fn beside_use(capacity: usize, preemptions: usize, disturb: fn(&Pool)) {
         };
         let disturber = {
             let pool = Arc::clone(&pool);
-            spawn(move || {
-                disturb(&pool);
-                use_once(&pool);
-            })
+            spawn(move || disturb(&pool, &use_once))
         };
         user.join().unwrap();
         disturber.join().unwrap();
@@ -50,28 +48,32 @@ fn beside_use(capacity: usize, preemptions: usize, disturb: fn(&Pool)) {
 
 #[test]
 fn trim_beside_get_and_put_of_small_buffers() {
-    beside_use(64, 2, |pool| {
+    beside_use(64, 2, |pool, _| {
         pool.trim();
     });
 }
 
 #[test]
 fn trim_beside_get_and_put_of_large_buffers() {
-    beside_use(256, 1, |pool| {
+    beside_use(256, 2, |pool, _| {
         pool.trim();
     });
 }
 
 #[test]
 fn purge_beside_get_and_put_of_large_buffers() {
-    beside_use(256, 1, |pool| {
+    beside_use(256, 1, |pool, use_once| {
         pool.purge();
+        use_once(pool);
     });
 }
 
 #[test]
 fn flush_beside_get_and_put_of_small_buffers() {
-    beside_use(64, 2, Pool::flush_thread);
+    beside_use(64, 2, |pool, use_once| {
+        use_once(pool);
+        pool.flush_thread();
+    });
 }
 
 /// Two threads let an interval pass at once. The owner of a cache that saw neither knows that two have passed, and frees

@@ -15,3 +15,4 @@ mod go_differential;
 mod operations;
 pub(crate) mod reference;
 mod string;
+mod upkeep;

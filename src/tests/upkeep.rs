@@ -1,0 +1,199 @@
+//! What passes from thread to thread, and what operations do beside their own work: calls of ended threads, leases, the
+//! clock. The clock is driven by hand.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crate::class::size_of_class;
+use crate::learn::counters::Counters;
+use crate::pool::bound_stats;
+use crate::storage::Zeroed;
+use crate::{CLASSES, MIN_CLASS_SIZE, Pool, Stats};
+
+const INTERVAL: Duration = Duration::from_secs(1);
+
+fn pool() -> Arc<Pool> {
+    let builder = Pool::builder().trim_interval(INTERVAL).calibrate_calls_threshold(u64::MAX).calibrate_early(false);
+    Arc::new(builder.build())
+}
+
+/// Runs `body` on a thread that has ended when this returns.
+fn on_a_thread<T: Send + 'static>(pool: &Arc<Pool>, body: impl FnOnce(&Arc<Pool>) -> T + Send + 'static) -> T {
+    let pool = Arc::clone(pool);
+    thread::spawn(move || body(&pool)).join().expect("no panic")
+}
+
+fn use_times(pool: &Pool, uses: u64) {
+    (0..uses).for_each(|_| drop(pool.get_with_capacity(MIN_CLASS_SIZE)));
+}
+
+/// A thread merges its calls in batches, here of ten; those that it has not merged when it ends are merged then, so that
+/// the calibration comes at exactly the call that is due.
+#[test]
+fn calls_of_ended_threads_bring_the_calibration_at_its_exact_call() {
+    const THRESHOLD: u64 = 1280;
+    let pool = Arc::new(Pool::builder().calibrate_calls_threshold(THRESHOLD).build());
+    for _ in 0..THRESHOLD / 8 {
+        on_a_thread(&pool, |pool| use_times(pool, 8));
+    }
+    assert_eq!(pool.stats().calibrations, 0);
+    on_a_thread(&pool, |pool| use_times(pool, 1));
+    assert_eq!(pool.stats().calibrations, 1);
+}
+
+/// When a thread has to merge next is its own affair, and not that of the next thread with its index.
+#[test]
+fn a_thread_merges_when_it_is_due_whatever_the_last_one_of_its_index_was_allowed() {
+    const THRESHOLD: u64 = 1280;
+    let pool = Arc::new(Pool::builder().calibrate_calls_threshold(THRESHOLD).build());
+    // The first has nine calls left until it would merge; it has the lower index, which the next thread gets.
+    on_a_thread(&pool, |pool| {
+        use_times(pool, 1);
+        on_a_thread(pool, |pool| use_times(pool, 8));
+    });
+    use_times(&pool, 1270);
+    assert_eq!(pool.stats().calibrations, 0);
+    on_a_thread(&pool, |pool| use_times(pool, 2));
+    assert_eq!(pool.stats().calibrations, 1, "call {} was the last of them", THRESHOLD + 1);
+}
+
+/// Or the count would go past the threshold too early, and a thread would look for a window that is not there.
+#[test]
+fn calls_that_a_calibration_took_before_they_were_merged_are_not_merged() {
+    let counters = Counters::boxed();
+    (0..3).for_each(|_| counters.count(MIN_CLASS_SIZE, false));
+    assert_eq!(counters.take(0, false), 3);
+    (0..2).for_each(|_| counters.count(MIN_CLASS_SIZE, false));
+    assert_eq!((counters.merge(0), counters.merge(0)), (2, 0));
+}
+
+/// Large buffers, free for all, that nobody needs any more.
+fn burst(pool: &Pool) {
+    drop([(); 40].map(|()| pool.get_with_capacity(100_000)));
+    assert_eq!(large_bytes(pool), 40 << 17);
+}
+
+fn large_bytes(pool: &Pool) -> usize {
+    pool.stats().classes.iter().filter(|row| row.size > 1 << 16).map(|row| row.size * row.retained as usize).sum()
+}
+
+/// Whatever is slow anyway looks at the clock, also where no use ends.
+#[test]
+fn a_calibration_lets_an_interval_pass() {
+    let pool = pool();
+    burst(&pool);
+    for _ in 0..3 {
+        pool.advance_clock(INTERVAL);
+        pool.calibrate();
+    }
+    assert_eq!(large_bytes(&pool), 0);
+}
+
+#[test]
+fn a_get_of_what_the_depot_has_lets_an_interval_pass() {
+    let pool = pool();
+    let mut held = Vec::new();
+    assert_eq!(pool.prefill(1000, 300), 300);
+    burst(&pool);
+    while held.len() < 100 {
+        pool.advance_clock(INTERVAL / 8);
+        held.push(pool.get_with_capacity(1000));
+    }
+    assert_eq!(large_bytes(&pool), 0, "12 intervals have passed");
+}
+
+#[test]
+fn the_first_operation_of_a_thread_lets_an_interval_pass() {
+    let pool = pool();
+    burst(&pool);
+    let _held: Vec<_> = (0..3)
+        .map(|_| {
+            pool.advance_clock(INTERVAL);
+            on_a_thread(&pool, |pool| pool.get_owned())
+        })
+        .collect();
+    assert_eq!(large_bytes(&pool), 0);
+}
+
+/// A thread that purges keeps no part of the budget to itself.
+#[test]
+fn a_purge_gives_up_the_leases_of_its_thread() {
+    let pool = Arc::new(Pool::builder().retained_bytes_max(64 << 10).build());
+    drop(pool.get());
+    pool.purge();
+    assert_eq!(on_a_thread(&pool, |pool| pool.prefill(MIN_CLASS_SIZE, 1 << 10)), 1 << 10, "all of the budget is free");
+}
+
+/// A budget that is charged for empty slots and places is not used up.
+#[test]
+fn who_is_refused_first_gives_up_what_is_charged_for_nothing() {
+    const CLASS_SIZE: usize = 64 << 10;
+    let pool = Arc::new(Pool::builder().retained_bytes_max(4 * CLASS_SIZE).build());
+    // A lease of several slots, one of them filled.
+    drop(pool.get());
+    let small = pool.prefill(MIN_CLASS_SIZE, usize::MAX);
+    assert_eq!(small + 1, 4 * CLASS_SIZE / MIN_CLASS_SIZE);
+    pool.purge();
+    // A place that is charged and empty, refused to a thread that did not empty it.
+    drop(pool.get_with_capacity(CLASS_SIZE));
+    let taken = pool.get_with_capacity(CLASS_SIZE).into_vec();
+    assert_eq!(on_a_thread(&pool, |pool| pool.prefill(CLASS_SIZE, 5)), 4);
+    drop(taken);
+}
+
+/// A batch of which a trim frees a part: that part of its charge is free again, and no more.
+#[test]
+fn a_trim_releases_what_it_frees_of_a_batch() {
+    let pool = Arc::new(Pool::builder().retained_bytes_max(4 << 16).trim_interval(Duration::MAX).build());
+    assert_eq!((pool.prefill(1 << 16, 1), pool.trim()), (1, 0));
+    // A batch of two, which comes out first, where one buffer was not needed.
+    assert_eq!((pool.prefill(1 << 16, 2), pool.trim()), (2, 1 << 16));
+    assert_eq!(pool.prefill(1 << 16, 10), 2);
+}
+
+/// In the shared part at once, and in a thread's cache when it comes by.
+#[test]
+fn a_calibration_frees_what_is_above_the_new_max_size() {
+    let pool = Arc::new(Pool::builder().trim_interval(Duration::MAX).build());
+    let cached = |pool: &Pool| pool.stats().classes.map(|row| row.retained);
+    use_times(&pool, 99);
+    drop(pool.get_with_capacity(1000));
+    assert_eq!(pool.prefill(100_000, 3), 3);
+    on_a_thread(&pool, |pool| pool.calibrate());
+    assert_eq!(pool.max_size(), MIN_CLASS_SIZE);
+    let mut expected = [0; CLASSES];
+    (expected[0], expected[4]) = (1, 1);
+    assert_eq!(cached(&pool), expected, "this thread has not come by");
+    drop(pool.get());
+    expected[4] = 0;
+    assert_eq!(cached(&pool), expected);
+}
+
+/// What its owner has not needed for two intervals is freed and not handed on.
+#[test]
+fn a_flush_frees_what_has_become_unused() {
+    let pool = pool();
+    drop(pool.get());
+    on_a_thread(&pool, |pool| (pool.trim(), pool.trim()));
+    assert_eq!(pool.stats().retained_buffers, 1, "out of the other thread's reach");
+    pool.flush_thread();
+    assert_eq!(pool.stats().retained_buffers, 0);
+}
+
+/// A buffer that moves while it is counted may be counted at both ends; the figure stays within the budget.
+#[test]
+fn what_is_counted_twice_is_not_reported() {
+    let mut stats = Stats::default();
+    for (class, row) in stats.classes.iter_mut().enumerate() {
+        row.size = size_of_class(class);
+    }
+    stats.classes[0].retained = 10;
+    stats.classes[4].retained = 3;
+    for (bytes_max, bytes, buffers) in [(10_000, 3712, 13), (3712, 3712, 13), (3711, 2688, 12), (100, 64, 1), (0, 0, 0)]
+    {
+        let mut bound = stats.clone();
+        bound_stats(&mut bound, bytes_max);
+        assert_eq!((bound.retained_bytes, bound.retained_buffers), (bytes, buffers), "of {bytes_max} bytes");
+    }
+}
