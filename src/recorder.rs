@@ -9,7 +9,7 @@
 //! its uses are counted as lost. What was refused: see docs/design.md.
 
 use std::mem;
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{SyncSender, TrySendError};
 
 use crate::sync::{AtomicBool, Mutex, Ordering, Padded, lock};
 
@@ -22,7 +22,10 @@ pub(crate) struct Recorder {
 
 #[derive(Debug)]
 struct Stripe {
+    /// Never full when the lock is free.
     sizes: Vec<usize>,
+    /// What takes the place of `sizes` when that is sent; without a capacity while there is none.
+    spare: Vec<usize>,
     full: SyncSender<Vec<usize>>,
     /// Uses that were thrown away. Here, because the next recording would set one counter beside the stripes to zero
     /// before the last recording has read it. Model: loom_tests::recorder::a_recording_counts_its_own_losses.
@@ -61,21 +64,29 @@ impl Recorder {
     }
 
     /// Notes a use of `size` bytes; `place` tells threads apart.
+    ///
+    /// Nothing is allocated or freed under the stripe's lock: a global allocator may use the pool that is recorded, and
+    /// comes by here again.
     pub(crate) fn note(&self, size: usize, place: usize) {
-        let mut stripe = lock(&self.stripes[place % STRIPES]);
-        let Some(stripe) = stripe.as_mut() else { return };
-        stripe.sizes.push(size);
-        if stripe.sizes.len() == CHUNK_SIZES {
-            let chunk = mem::replace(&mut stripe.sizes, Vec::with_capacity(CHUNK_SIZES));
-            if stripe.full.try_send(chunk).is_err() {
-                stripe.lost += CHUNK_SIZES as u64;
+        let mut fresh = Vec::new();
+        loop {
+            // After `fresh`, so that what is left of that is freed when the lock is free again.
+            let mut stripe = lock(&self.stripes[place % STRIPES]);
+            let Some(stripe) = stripe.as_mut() else { return };
+            if stripe.spare.capacity() == 0 {
+                mem::swap(&mut stripe.spare, &mut fresh);
             }
+            if stripe.spare.capacity() > 0 {
+                return stripe.note(size);
+            }
+            fresh = Vec::with_capacity(CHUNK_SIZES);
         }
     }
 
     pub(crate) fn start(&self, full: &SyncSender<Vec<usize>>) {
         for stripe in &self.stripes {
-            *lock(stripe) = Some(Stripe { sizes: Vec::new(), full: full.clone(), lost: 0 });
+            let (sizes, spare) = (Vec::with_capacity(CHUNK_SIZES), Vec::new());
+            *lock(stripe) = Some(Stripe { sizes, spare, full: full.clone(), lost: 0 });
         }
     }
 
@@ -91,5 +102,21 @@ impl Recorder {
             }
         }
         lost
+    }
+}
+
+impl Stripe {
+    /// There is a spare one.
+    fn note(&mut self, size: usize) {
+        self.sizes.push(size);
+        if self.sizes.len() < CHUNK_SIZES {
+            return;
+        }
+        let chunk = mem::replace(&mut self.sizes, mem::take(&mut self.spare));
+        if let Err(TrySendError::Full(mut chunk) | TrySendError::Disconnected(mut chunk)) = self.full.try_send(chunk) {
+            self.lost += CHUNK_SIZES as u64;
+            chunk.clear();
+            self.spare = chunk;
+        }
     }
 }

@@ -98,7 +98,13 @@ fn on_threads(count: usize, work: impl Fn() + Sync) {
     });
 }
 
-const STEPS: [(&str, fn()); 9] = [
+const STEPS: [(&str, fn()); 10] = [
+    ("the allocator's own pool is recorded", || {
+        let recording = POOL.record(std::io::sink()).expect("a thread");
+        (0..10).for_each(|_| use_up(&POOL));
+        drop(recording);
+        on_threads(2, || use_up(&Pool::new()));
+    }),
     ("a thread uses a pool and ends", || {
         let pool = Pool::new();
         for _ in 0..20 {

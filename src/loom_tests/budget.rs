@@ -57,7 +57,7 @@ fn three_threads_share_a_budget_of_one_buffer() {
         }
     }
 
-    check(Some(3), || {
+    check(Some(2), || {
         let budget = Arc::new(Budget::new(MIN_CLASS_SIZE));
         let threads = [(); 3].map(|()| {
             let budget = Arc::clone(&budget);

@@ -2,8 +2,8 @@
 //!
 //!     RUSTFLAGS="--cfg pool_loom -Cdebug-assertions=on" cargo test --release --lib loom_
 //!
-//! Under `--cfg pool_loom` the crate is the same but for its sizes (four classes, stacks of two slots, a table of
-//! two rows, queues of one batch, as each atomic costs every interleaving), for what loom cannot see into ([`stand_ins`]), and for the end of
+//! Under `--cfg pool_loom` the crate is the same but for its sizes (four classes, stacks of two slots, a table of two
+//! rows, as each atomic costs every interleaving), for what loom cannot see into ([`stand_ins`]), and for the end of
 //! threads, which models call by hand. `LOOM_MAX_PREEMPTIONS` bounds every model; without it those of parts run
 //! through all interleavings, and those of a whole pool through all with at most as many preemptions as each says.
 //!
