@@ -1,4 +1,4 @@
-//! Six serializers with the pool and with a new `Vec` per message: time, and what they ask of the heap.
+//! Five serializers with the pool and with a new `Vec` per message: time, and what they ask of the heap.
 //!
 //!     cargo run --release -p integration-serializers --example serializers [ROUNDS]
 //!
@@ -27,7 +27,6 @@ const PLAIN: [Plain; FORMATS.len()] = [
     |order| Ok(order.encode_to_vec()),
     |order| Ok(postcard::to_stdvec(order)?),
     |order| Ok(rmp_serde::to_vec(order)?),
-    |order| Ok(bincode::serialize(order)?),
 ];
 
 fn main() -> Result<(), BoxError> {

@@ -1,4 +1,4 @@
-//! One message, written into a pooled buffer by each of six serializers, and nothing allocated on the way.
+//! One message, written into a pooled buffer by each of five serializers, and nothing allocated on the way.
 //!
 //! All but csv take the guard itself, as an `io::Write` or a `bytes::BufMut`. csv's writer allocates when it is made, so
 //! that one is made once and its buffer exchanged after each message: [`CsvMessages`].
@@ -67,7 +67,7 @@ pub struct Format {
 }
 
 /// Those that take the guard itself.
-pub const FORMATS: [Format; 5] = [
+pub const FORMATS: [Format; 4] = [
     Format {
         name: "serde_json",
         write: |order, buf| Ok(serde_json::to_writer(buf, order)?),
@@ -83,11 +83,6 @@ pub const FORMATS: [Format; 5] = [
         name: "rmp-serde",
         write: |order, buf| Ok(rmp_serde::encode::write(buf, order)?),
         read: |bytes| Ok(rmp_serde::from_slice(bytes)?),
-    },
-    Format {
-        name: "bincode",
-        write: |order, buf| Ok(bincode::serialize_into(buf, order)?),
-        read: |bytes| Ok(bincode::deserialize(bytes)?),
     },
 ];
 

@@ -87,9 +87,8 @@ fn an_error_half_way_returns_the_buffer() {
     let pool = pool();
     assert!(serde_json::to_writer(pool.get(), &Breaks).is_err());
     assert!(rmp_serde::encode::write(&mut pool.get(), &Breaks).is_err());
-    assert!(bincode::serialize_into(pool.get(), &Breaks).is_err());
     assert!(postcard::to_io(&Breaks, pool.get()).is_err());
     let stats = pool.stats();
-    assert_eq!((stats.gets, stats.puts, stats.outstanding), (4, 4, 0));
+    assert_eq!((stats.gets, stats.puts, stats.outstanding), (3, 3, 0));
     assert!(pool.get().is_empty(), "and nothing of it is seen by the next");
 }
