@@ -1,5 +1,5 @@
-// On docs.rs, what needs a feature says so. Conditions that are no feature of this crate are not shown.
-#![cfg_attr(docsrs, feature(doc_cfg), doc(auto_cfg(hide(pool_loom, no_global_oom_handling, feature = "std"))))]
+// On docs.rs, what needs a feature says so.
+#![cfg_attr(docsrs, feature(doc_cfg), doc(auto_cfg(hide(pool_loom))))]
 #![doc = include_str!("../README.md")]
 //!
 //! # Which get do I want?
