@@ -1,0 +1,101 @@
+//! The laws of a pool, over figures.
+
+use std::fmt;
+use std::panic::catch_unwind;
+use std::time::Duration;
+
+use bytebufferpool::Stats;
+
+use crate::day::{PARTS, PHASES};
+use crate::stress_books::assert_balanced;
+use crate::watch::Sample;
+
+pub const BUDGET: &str = "cached <= budget at any instant";
+pub const IDENTITIES: &str = "the counters' identities at rest";
+pub const MEMORY: &str = "RSS of the last third <= 1.1x that of the middle third";
+
+#[derive(Debug)]
+pub struct Broken {
+    pub law: &'static str,
+    pub at: Duration,
+    pub figures: String,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "broken after {:.1} s: {}: {}", self.at.as_secs_f64(), self.law, self.figures)
+    }
+}
+
+impl std::error::Error for Broken {}
+
+/// `least_left` is the least that budget + in use - alive ever was.
+pub fn budget_is_kept(name: &str, bytes: usize, least_left: i64) -> Result<(), String> {
+    if least_left < 0 {
+        return Err(format!("{} bytes above the {name} budget of {bytes} and what was in use", -least_left));
+    }
+    Ok(())
+}
+
+/// What the witness has seen of the pools of one budget, at rest.
+pub struct Witnessed {
+    pub cached_bytes: i64,
+    pub in_use: u64,
+}
+
+/// `pools` are those of one budget.
+pub fn counters_agree(pools: &[(&'static str, Stats)], witnessed: &Witnessed) -> Result<(), String> {
+    for (name, stats) in pools {
+        catch_unwind(|| assert_balanced(stats, name)).map_err(|panic| match panic.downcast::<String>() {
+            Ok(figures) => *figures,
+            Err(_) => format!("{name}: {stats}"),
+        })?;
+    }
+    let cached: usize = pools.iter().map(|(_, stats)| stats.retained_bytes).sum();
+    if cached as i64 != witnessed.cached_bytes {
+        return Err(format!("{cached} bytes cached, {} of them alive", witnessed.cached_bytes));
+    }
+    let outstanding: u64 = pools.iter().map(|(_, stats)| stats.outstanding).sum();
+    if outstanding != witnessed.in_use {
+        return Err(format!("{outstanding} buffers outstanding, {} in use", witnessed.in_use));
+    }
+    Ok(())
+}
+
+/// Medians of the resident bytes in one phase, over the periods of the middle third and of the last.
+pub struct PhaseMemory {
+    pub phase: &'static str,
+    pub middle: usize,
+    pub last: usize,
+}
+
+/// Empty for fewer than three periods. Where their number has no third, the first part is the longest.
+pub fn memory_by_phase(samples: &[Sample], periods: u32) -> Vec<PhaseMemory> {
+    let third = (periods / 3 * PARTS) as usize;
+    if third == 0 {
+        return Vec::new();
+    }
+    let (before, last) = samples.split_at(samples.len() - third);
+    let middle = &before[before.len() - third..];
+    let median = |samples: &[Sample], phase: usize| {
+        let of_phase = samples.iter().filter(|sample| sample.phase == phase);
+        let mut bytes: Vec<usize> = of_phase.map(|sample| sample.resident_bytes).collect();
+        bytes.sort_unstable();
+        bytes.get(bytes.len() / 2).copied().unwrap_or(0)
+    };
+    let of_phase = |(phase, about): (usize, &crate::day::Phase)| PhaseMemory {
+        phase: about.name,
+        middle: median(middle, phase),
+        last: median(last, phase),
+    };
+    PHASES.iter().enumerate().map(of_phase).collect()
+}
+
+pub fn memory_stays(memory: &[PhaseMemory]) -> Result<(), String> {
+    for PhaseMemory { phase, middle, last } in memory {
+        if *last as f64 > 1.1 * *middle as f64 {
+            return Err(format!("in phase \"{phase}\" {} KiB after {} KiB", last >> 10, middle >> 10));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! The pools of the service, and a guard that tells the witness what is in use.
+
+use std::sync::Arc;
+
+use bytebufferpool::{OwnedBuf, Pool, Registry};
+use bytes::Bytes;
+use fastrand::Rng;
+
+use crate::witness::{Budget, COMMON, InUse, OWN, OWN_SIZE_MAX, SIZE_MIN};
+
+/// A pool, and the budget that it shares or has to itself.
+pub struct Kind {
+    pub name: &'static str,
+    pub pool: Arc<Pool>,
+    pub budget: &'static Budget,
+    default_size_limit: usize,
+}
+
+/// Lines of 1 to 4 KiB have a budget of their own; records of 8 to 32 KiB and bodies of 64 KiB and more share one.
+pub fn open() -> [Kind; 3] {
+    OWN.reset();
+    COMMON.reset();
+    let registry = Registry::with_budget(COMMON.bytes);
+    let common = |name, size, size_limit| {
+        let builder = Pool::builder().default_size(size).default_size_limit(size_limit);
+        let pool = registry.get_or_create(name, builder).expect("valid");
+        Kind { name, pool, budget: &COMMON, default_size_limit: size_limit }
+    };
+    let lines = Pool::builder()
+        .default_size(SIZE_MIN)
+        .default_size_limit(OWN_SIZE_MAX)
+        .max_size_limit(OWN_SIZE_MAX)
+        .retained_bytes_max(OWN.bytes)
+        .build();
+    [
+        Kind { name: "lines", pool: Arc::new(lines), budget: &OWN, default_size_limit: OWN_SIZE_MAX },
+        common("records", 8 << 10, 32 << 10),
+        common("bodies", 64 << 10, 256 << 10),
+    ]
+}
+
+impl Kind {
+    pub fn get(&self) -> Lent {
+        let mut in_use = InUse::announce(self.budget, self.default_size_limit);
+        let buf = self.pool.get_owned();
+        in_use.correct(buf.capacity());
+        Lent { buf, in_use }
+    }
+
+    pub fn get_with_capacity(&self, capacity: usize) -> Lent {
+        let mut in_use = InUse::announce(self.budget, capacity);
+        let buf = self.pool.get_owned_with_capacity(capacity);
+        in_use.correct(buf.capacity());
+        Lent { buf, in_use }
+    }
+
+    /// A message of `len` bytes; half of them are of a known length.
+    pub fn message(&self, len: usize, rng: &mut Rng) -> Lent {
+        let mut lent = if rng.bool() { self.get() } else { self.get_with_capacity(len) };
+        lent.write(len);
+        lent
+    }
+
+    /// A `Vec` of the program's own becomes the pool's; its capacity is no size class.
+    pub fn donate(&self, len: usize) {
+        let _while_it_is_cut = InUse::announce(self.budget, len);
+        let mut vec = Vec::with_capacity(len + 1);
+        vec.resize(len, 0xaa);
+        self.pool.put(vec);
+    }
+}
+
+/// A guard. The fields end in this order: what is in use ends after its buffer.
+pub struct Lent {
+    buf: OwnedBuf,
+    in_use: InUse,
+}
+
+impl Lent {
+    /// In pieces, so that the buffer grows if it was too small.
+    pub fn write(&mut self, len: usize) {
+        static PIECE: [u8; 64 << 10] = [0xaa; 64 << 10];
+        while self.buf.len() < len {
+            let piece = (len / 4).clamp(64, PIECE.len()).min(len - self.buf.len());
+            let (needed, capacity) = (self.buf.len() + piece, self.buf.capacity());
+            if needed > capacity {
+                self.in_use.announce_growth(needed.max(2 * capacity));
+            }
+            self.buf.extend_from_slice(&PIECE[..piece]);
+            self.in_use.correct(self.buf.capacity());
+        }
+    }
+
+    pub fn freeze(self) -> Frozen {
+        Frozen { bytes: self.buf.freeze(), _in_use: Arc::new(self.in_use) }
+    }
+
+    /// The buffer leaves the pool and is freed.
+    pub fn detach(self) {
+        drop(self.buf.into_vec());
+    }
+
+    pub fn discard(self) {
+        self.buf.discard();
+    }
+}
+
+/// A frozen buffer, in use until its last clone ends. The fields end in this order.
+#[derive(Clone)]
+pub struct Frozen {
+    pub bytes: Bytes,
+    _in_use: Arc<InUse>,
+}
