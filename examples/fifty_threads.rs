@@ -1,13 +1,15 @@
 //! The comparison by which serializer pools are usually judged: 50 threads, each using a 1 KiB buffer 20 000 times to
 //! format a short text, with the pool and without.
 //!
-//!     cargo run --release --example fifty_threads [USES_PER_THREAD]
+//!     cargo run --release --example fifty_threads -- --help
 //!
 //! It shows what the pool saves the heap. What it saves in time depends on the allocator; and a thread that can keep
 //! one `Vec` of its own, the third row, needs no pool at all.
 
+use std::error::Error;
 use std::fmt;
 use std::hint::black_box;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Barrier;
 use std::thread;
@@ -15,6 +17,8 @@ use std::time::{Duration, Instant};
 
 use bytebufferpool::Pool;
 
+#[path = "support/exit.rs"]
+mod exit;
 #[path = "../tests/support/ledger.rs"]
 mod ledger;
 
@@ -29,6 +33,15 @@ const THREADS: usize = 50;
 const USES_PER_THREAD: usize = 20_000;
 const BUFFER_BYTES: usize = 1024;
 
+const HELP: &str = "\
+Formats short texts in 50 threads, with a pool of byte buffers and without, and prints what that cost.
+
+Usage: fifty_threads [USES_PER_THREAD]
+
+  USES_PER_THREAD    how often each thread uses a buffer: at least 1 (default: 20000)
+  -h, --help         this text
+";
+
 struct Row {
     name: &'static str,
     time: Duration,
@@ -36,22 +49,37 @@ struct Row {
 }
 
 fn main() -> ExitCode {
-    let uses = match std::env::args().nth(1).map(|argument| argument.parse()) {
-        None => USES_PER_THREAD,
-        Some(Ok(uses)) if uses > 0 => uses,
-        Some(_) => {
-            eprintln!("fifty_threads: the argument is the number of uses per thread, at least 1");
-            return ExitCode::from(2);
-        }
-    };
+    exit::exit_code("fifty_threads", run())
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
+    let mut out = io::stdout();
+    let Some(uses) = parse_arguments()? else { return Ok(write!(out, "{HELP}")?) };
     let rows = [
-        run("pool", || with_pool(uses)),
-        run("a new Vec per use", || with_new_vecs(uses)),
-        run("one Vec per thread", || with_own_vec(uses)),
+        measure("pool", || with_pool(uses)),
+        measure("a new Vec per use", || with_new_vecs(uses)),
+        measure("one Vec per thread", || with_own_vec(uses)),
     ];
-    print_table(&rows, uses);
+    print_table(&mut out, &rows, uses)?;
     assert_claims(&rows, uses);
-    ExitCode::SUCCESS
+    Ok(())
+}
+
+/// The uses per thread, or `None` for `--help`.
+fn parse_arguments() -> Result<Option<usize>, Box<dyn Error>> {
+    use lexopt::prelude::*;
+    let mut uses = USES_PER_THREAD;
+    let mut parser = lexopt::Parser::from_env();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Short('h') | Long("help") => return Ok(None),
+            Value(value) => {
+                uses = value.parse().ok().filter(|&uses| uses > 0).ok_or("USES_PER_THREAD is a number, at least 1")?;
+            }
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(Some(uses))
 }
 
 fn with_pool(uses: usize) {
@@ -93,7 +121,7 @@ impl fmt::Write for Text {
     }
 }
 
-fn run(name: &'static str, work: impl Fn() + Sync) -> Row {
+fn measure(name: &'static str, work: impl Fn() + Sync) -> Row {
     let start = Barrier::new(THREADS);
     // Each thread reads the clock itself: on few cores a main thread is woken long after the first workers.
     let measured = || {
@@ -111,19 +139,20 @@ fn run(name: &'static str, work: impl Fn() + Sync) -> Row {
     Row { name, time: ended - began, count: results.iter().map(|(.., count)| *count).sum() }
 }
 
-fn print_table(rows: &[Row], uses: usize) {
-    println!("{THREADS} threads x {uses} uses of a {BUFFER_BYTES}-byte buffer\n");
-    println!("{:<20} {:>10} {:>12} {:>14} {:>16}", "", "time", "ns per use", "allocations", "bytes allocated");
+fn print_table(out: &mut impl Write, rows: &[Row], uses: usize) -> io::Result<()> {
+    writeln!(out, "{THREADS} threads x {uses} uses of a {BUFFER_BYTES}-byte buffer\n")?;
+    writeln!(out, "{:<20} {:>10} {:>12} {:>14} {:>16}", "", "time", "ns per use", "allocations", "bytes allocated")?;
     for Row { name, time, count } in rows {
-        println!(
+        writeln!(
+            out,
             "{name:<20} {:>7.1} ms {:>12.1} {:>14} {:>16}",
             time.as_secs_f64() * 1e3,
             time.as_nanos() as f64 / (THREADS * uses) as f64,
             count.heap_takes(),
             count.allocated_bytes,
-        );
+        )?;
     }
-    println!("\n{}", POOL.stats());
+    writeln!(out, "\n{}", POOL.stats())
 }
 
 fn assert_claims(rows: &[Row; 3], uses: usize) {

@@ -10,8 +10,14 @@
 //!
 //! The figures are asserted, so the program fails when a claim does; `tests/misuse.rs` runs the same functions.
 
+use std::error::Error;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
 use bytebufferpool::{MAX_CLASS_SIZE, Pool};
 
+#[path = "support/exit.rs"]
+mod exit;
 #[path = "../tests/support/ledger.rs"]
 pub(crate) mod ledger;
 
@@ -20,27 +26,39 @@ use ledger::{Count, Ledger};
 #[global_allocator]
 static LEDGER: Ledger = Ledger;
 
-fn main() {
-    println!("{RECORDS} log records of {RECORD_BYTES} bytes, each built from three-byte appends; heap bytes live:\n");
-    println!("{:>10} {:>16} {:>16}", "records", "get and put", "never put");
+fn main() -> ExitCode {
+    exit::exit_code("misuse", run())
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
+    let mut out = io::stdout();
+    writeln!(
+        out,
+        "{RECORDS} log records of {RECORD_BYTES} bytes, each built from three-byte appends; heap bytes live:\n"
+    )?;
+    writeln!(out, "{:>10} {:>16} {:>16}", "records", "get and put", "never put")?;
     let put = get_and_put();
     let kept = get_and_never_put();
     for ((record, with_put), without) in CHECKPOINTS.into_iter().zip(put.live_bytes).zip(kept.live_bytes) {
-        println!("{record:>10} {with_put:>16} {without:>16}");
+        writeln!(out, "{record:>10} {with_put:>16} {without:>16}")?;
     }
-    println!("{:>10} {:>16} {:>16}", "buffers", put.buffers_allocated, kept.buffers_allocated);
+    writeln!(out, "{:>10} {:>16} {:>16}", "buffers", put.buffers_allocated, kept.buffers_allocated)?;
     assert_put_is_constant(&put);
     assert_never_put_grows(&kept);
 
-    println!("\n{MESSAGES} messages of about {MESSAGE_BYTES} bytes, and one of {GIANT_BYTES}; kept afterwards:\n");
-    println!("{:>24} {:>16} {:>20}", "the giant comes", "this pool", "pool without bounds");
+    writeln!(
+        out,
+        "\n{MESSAGES} messages of about {MESSAGE_BYTES} bytes, and one of {GIANT_BYTES}; kept afterwards:\n"
+    )?;
+    writeln!(out, "{:>24} {:>16} {:>20}", "the giant comes", "this pool", "pool without bounds")?;
     for giant_at in GIANT_POSITIONS {
         let bounded = one_giant_in_this_pool(giant_at);
         let unbounded = one_giant_in_an_unbounded_pool(giant_at);
-        println!("{:>24} {bounded:>16} {unbounded:>20}", format!("as message {giant_at}"));
+        writeln!(out, "{:>24} {bounded:>16} {unbounded:>20}", format!("as message {giant_at}"))?;
         assert_giant_is_gone(bounded);
         assert_giant_is_kept(unbounded);
     }
+    Ok(())
 }
 
 pub(crate) const RECORDS: usize = 10_000;

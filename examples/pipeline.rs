@@ -7,12 +7,13 @@
 //! the writer drops a frozen buffer, its memory is back in the pool for the next line, on whichever thread.
 //!
 //! What the pool does is in `encode`; everything else is what any pipeline needs. The first lines are then run
-//! again, with the pool and without it, to compare what they ask of the heap.
+//! again, with the pool and without it, to compare what they ask of the heap. A few lines are repeated for that, or the
+//! start of the threads would be all that is compared.
 
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufRead, Cursor, IoSlice, Write};
+use std::io::{self, Cursor, IoSlice, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,6 +50,11 @@ const PRODUCERS: usize = 2;
 const PRODUCERS_MAX: usize = 64;
 const GENERATED_LINES: u64 = 200_000;
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(5);
+/// Fewer lines are repeated for the comparison, up to these bytes: a round takes some 10 ms in a release build.
+const COMPARED_LINES_MIN: usize = 10_000;
+const COMPARED_BYTES_MAX: usize = 4 << 20;
+/// Of each side of the comparison.
+const COMPARED_TIME_MIN: Duration = Duration::from_millis(200);
 /// Shorter runs show no progress bar.
 const LONG_RUN: Duration = Duration::from_millis(500);
 
@@ -61,8 +67,8 @@ Usage: pipeline [OPTIONS] [FILE]
                        a terminal or /dev/null, records of heavy-tailed sizes that the program generates
   -o, --output FILE    where the JSON lines go; - is standard output (the report then goes to standard error). An
                        existing file is overwritten. Without it they go nowhere
-      --generate N     generate N records instead of reading any (200000 where nothing is said)
-      --producers N    threads that read, parse and serialize: 1 to 64 (2 where nothing is said)
+      --generate N     generate N records instead of reading any (default: 200000)
+      --producers N    threads that read, parse and serialize: 1 to 64 (default: 2)
   -h, --help           this text
 
 A line is one record; an empty line is one with an empty message. Lines that are not UTF-8, or longer than 8 MiB, are
@@ -71,7 +77,7 @@ of its line.
 ";
 
 fn main() -> ExitCode {
-    match run(std::env::args_os().skip(1)) {
+    match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             say(&failure);
@@ -85,8 +91,8 @@ fn say(line: &dyn fmt::Display) {
     let _ = writeln!(io::stderr(), "pipeline: {line}");
 }
 
-fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
-    let Command::Run(options) = parse_arguments(arguments)? else {
+fn run() -> Result<(), Failure> {
+    let Command::Run(options) = parse_arguments(lexopt::Parser::from_env())? else {
         return print(&mut io::stdout(), HELP);
     };
     let input = open_input(&options)?;
@@ -94,18 +100,15 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
     let mut output = open_output(&options)?;
     let input_name = input.name.clone();
     let length = input.length;
-    let all = run_pass(Lines::new(input.reader).remember(), Buffers::Pool, &options, output.as_mut(), length)
+    let mut lines = Lines::new(input.reader).remember();
+    let all = run_pass(&mut lines, Buffers::Pool, &options, output.as_mut(), length)
         .map_err(|failure| failure.name(&input_name, &options))?;
     finish_output(output, &options)?;
     if all.lines == 0 && all.passed_over.total() == 0 {
         say(&format_args!("{input_name} has no lines"));
     }
     let stats = POOL.stats();
-    let again = |buffers| {
-        let reader: Box<dyn BufRead + Send> = Box::new(Cursor::new(all.sample.clone()));
-        run_pass(Lines::new(reader), buffers, &options, &mut io::sink(), Length::Unknown)
-    };
-    let report = Report { warm: again(Buffers::Pool)?, plain: again(Buffers::Plain)?, all: &all, stats, input_name };
+    let report = Report { comparison: compare(lines.into_sample(), &options)?, all, stats, input_name };
     report.say_what_was_passed_over();
     match options.output {
         Output::Standard => print(&mut io::stderr(), &report)?,
@@ -114,8 +117,12 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
     report.check(matches!(options.source, Source::Generated(_)))
 }
 
+/// Whoever closed the other end has read enough.
 fn print(to: &mut dyn Write, text: impl fmt::Display) -> Result<(), Failure> {
-    write!(to, "{text}").and_then(|()| to.flush()).map_err(Failure::Report)
+    match write!(to, "{text}").and_then(|()| to.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Report(error)),
+        _ => Ok(()),
+    }
 }
 
 // What was asked for.
@@ -153,27 +160,23 @@ impl fmt::Display for Output {
     }
 }
 
-fn parse_arguments(mut arguments: impl Iterator<Item = OsString>) -> Result<Command, Failure> {
+fn parse_arguments(mut parser: lexopt::Parser) -> Result<Command, Failure> {
+    use lexopt::prelude::*;
     let mut file = None;
     let mut generated = None;
     let mut output = Output::Nowhere;
     let mut producers = PRODUCERS;
-    while let Some(argument) = arguments.next() {
-        match argument.to_str() {
-            Some("-h" | "--help") => return Ok(Command::Help),
-            Some("-o" | "--output") => {
-                let path = arguments.next().ok_or_else(|| Failure::usage("--output needs a FILE"))?;
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Short('h') | Long("help") => return Ok(Command::Help),
+            Short('o') | Long("output") => {
+                let path = parser.value()?;
                 output = if path == "-" { Output::Standard } else { Output::File(path.into()) };
             }
-            Some("--generate") => generated = Some(number("--generate", arguments.next(), u64::MAX)?),
-            Some("--producers") => {
-                producers = number("--producers", arguments.next(), PRODUCERS_MAX as u64)? as usize;
-            }
-            Some(option) if option.starts_with('-') && option != "-" => {
-                return Err(Failure::usage(format!("unknown option {option}; --help tells which there are")));
-            }
-            _ if file.is_some() => return Err(Failure::usage("more than one FILE; --help tells what is possible")),
-            _ => file = Some(argument),
+            Long("generate") => generated = Some(number("--generate", &parser.value()?, u64::MAX)?),
+            Long("producers") => producers = number("--producers", &parser.value()?, PRODUCERS_MAX as u64)? as usize,
+            Value(path) if file.is_none() => file = Some(path),
+            other => return Err(other.unexpected().into()),
         }
     }
     let source = match (file, generated) {
@@ -187,11 +190,9 @@ fn parse_arguments(mut arguments: impl Iterator<Item = OsString>) -> Result<Comm
     Ok(Command::Run(Options { source, output, producers }))
 }
 
-fn number(option: &str, value: Option<OsString>, max: u64) -> Result<u64, Failure> {
-    let number = value.as_ref().and_then(|value| value.to_str()?.parse().ok());
-    number
-        .filter(|number| (1..=max).contains(number))
-        .ok_or_else(|| Failure::usage(format!("{option} needs a number from 1 to {max}")))
+fn number(option: &str, value: &OsStr, max: u64) -> Result<u64, Failure> {
+    let number = value.to_str().and_then(|text| text.parse().ok()).filter(|number| (1..=max).contains(number));
+    number.ok_or_else(|| Failure::usage(format!("{option} is a number from 1 to {max}, not {value:?}")))
 }
 
 fn open_input(options: &Options) -> Result<Input, Failure> {
@@ -285,7 +286,8 @@ fn encode(record: &Record<'_>, buffers: Buffers) -> serde_json::Result<Bytes> {
     }
 }
 
-/// One run of lines through the pipeline.
+/// One run of lines through the pipeline, or several.
+#[derive(Default)]
 struct Pass {
     lines: u64,
     bytes: u64,
@@ -293,8 +295,27 @@ struct Pass {
     time: Duration,
     /// Of the producers and the writer together.
     count: Count,
-    peak_idle_bytes: usize,
-    sample: Vec<u8>,
+    peak_cached_bytes: usize,
+}
+
+impl Pass {
+    fn add(&mut self, other: &Pass) {
+        self.lines += other.lines;
+        self.bytes += other.bytes;
+        self.time += other.time;
+        self.count = self.count + other.count;
+    }
+}
+
+/// What the pool saves, on the first lines of the input.
+struct Comparison {
+    /// Of the input.
+    lines: usize,
+    /// How often those lines stand in one round.
+    repeats: usize,
+    rounds: u32,
+    warm: Pass,
+    plain: Pass,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -331,22 +352,22 @@ struct Progress {
 }
 
 fn run_pass(
-    lines: Lines,
+    lines: &mut Lines,
     buffers: Buffers,
     options: &Options,
     output: &mut (dyn Write + Send),
     length: Length,
 ) -> Result<Pass, Failure> {
-    let lines = Mutex::new(lines);
+    let shared = Mutex::new(&mut *lines);
     let progress = Progress::default();
     let (sender, receiver) = mpsc::sync_channel(CHANNEL_LINES);
     let (writing, written) = mpsc::channel::<()>();
     let began = Instant::now();
-    let (produced, written, peak_idle_bytes) = thread::scope(|scope| {
+    let (produced, written, peak_cached_bytes) = thread::scope(|scope| {
         let producers: Vec<_> = (0..options.producers)
             .map(|_| {
                 let sender = sender.clone();
-                scope.spawn(|| Count::of(|| produce(&lines, sender, buffers, &progress)))
+                scope.spawn(|| Count::of(|| produce(&shared, sender, buffers, &progress)))
             })
             .collect();
         drop(sender);
@@ -354,13 +375,12 @@ fn run_pass(
             let _writing = writing;
             Count::of(|| write_lines(receiver, output))
         });
-        let peak_idle_bytes = watch(&written, &progress, length);
+        let peak_cached_bytes = watch(&written, &progress, length);
         // `join` waits for the end of each thread, its cache's way home included; the scope alone would not.
         let produced: Vec<_> = producers.into_iter().map(join).collect();
-        (produced, join(writer), peak_idle_bytes)
+        (produced, join(writer), peak_cached_bytes)
     });
     let time = began.elapsed();
-    let lines = lines.into_inner().unwrap_or_else(PoisonError::into_inner);
     let (writer_count, written) = written;
     let mut pass = Pass {
         lines: written.lines,
@@ -368,8 +388,7 @@ fn run_pass(
         passed_over: PassedOver::default(),
         time,
         count: writer_count,
-        peak_idle_bytes,
-        sample: Vec::new(),
+        peak_cached_bytes,
     };
     if let Some(error) = written.error {
         return Err(Failure::Output { name: String::new(), lines: Some(written.lines), error });
@@ -383,8 +402,33 @@ fn run_pass(
     if seen != pass.lines + pass.passed_over.total() {
         return Err(Failure::Broken(format!("of {seen} lines {} were written", pass.lines)));
     }
-    pass.sample = lines.into_sample();
     Ok(pass)
+}
+
+/// The remembered lines again, with the pool and without it in turn, so that what else the machine does slows both.
+fn compare(mut sample: Vec<u8>, options: &Options) -> Result<Comparison, Failure> {
+    if !sample.is_empty() && !sample.ends_with(b"\n") {
+        sample.push(b'\n');
+    }
+    let lines = sample.iter().filter(|&&byte| byte == b'\n').count();
+    let repeats = repeats(lines, sample.len());
+    let input = Bytes::from(sample.repeat(repeats));
+    let mut comparison = Comparison { lines, repeats, rounds: 0, warm: Pass::default(), plain: Pass::default() };
+    while lines > 0 && comparison.warm.time.min(comparison.plain.time) < COMPARED_TIME_MIN {
+        for (side, buffers) in [(&mut comparison.warm, Buffers::Pool), (&mut comparison.plain, Buffers::Plain)] {
+            let mut lines = Lines::new(Box::new(Cursor::new(input.clone())));
+            side.add(&run_pass(&mut lines, buffers, options, &mut io::sink(), Length::Unknown)?);
+        }
+        comparison.rounds += 1;
+    }
+    Ok(comparison)
+}
+
+/// How often `lines` of together `bytes` stand in one round: enough that what a round begins with, threads and their
+/// vectors, hardly shows in figures per line.
+fn repeats(lines: usize, bytes: usize) -> usize {
+    let wanted = COMPARED_LINES_MIN.div_ceil(lines.max(1));
+    wanted.min(COMPARED_BYTES_MAX / bytes.max(1)).max(1)
 }
 
 fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
@@ -393,7 +437,7 @@ fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
 
 /// A producer's work: until the input ends, or the writer is gone.
 fn produce(
-    lines: &Mutex<Lines>,
+    lines: &Mutex<&mut Lines>,
     sender: SyncSender<Bytes>,
     buffers: Buffers,
     progress: &Progress,
@@ -404,7 +448,7 @@ fn produce(
 }
 
 fn produce_chunks(
-    lines: &Mutex<Lines>,
+    lines: &Mutex<&mut Lines>,
     sender: &SyncSender<Bytes>,
     buffers: Buffers,
     progress: &Progress,
@@ -485,13 +529,13 @@ fn write_batch(output: &mut (dyn Write + Send), batch: &[Bytes]) -> io::Result<(
     Ok(())
 }
 
-/// Until the writer ends: shows progress and looks at the pool. Returns the most bytes seen idle.
+/// Until the writer ends: shows progress and looks at the pool. Returns the most bytes seen cached.
 fn watch(written: &Receiver<()>, progress: &Progress, length: Length) -> usize {
     let began = Instant::now();
-    let mut peak_idle_bytes = 0;
+    let mut peak_cached_bytes = 0;
     let mut bar: Option<ProgressBar> = None;
     while written.recv_timeout(SAMPLE_INTERVAL) == Err(RecvTimeoutError::Timeout) {
-        peak_idle_bytes = peak_idle_bytes.max(POOL.stats().retained_bytes);
+        peak_cached_bytes = peak_cached_bytes.max(POOL.stats().retained_bytes);
         if began.elapsed() >= LONG_RUN {
             let bar = bar.get_or_insert_with(|| progress_bar(length));
             bar.set_position(match length {
@@ -503,7 +547,7 @@ fn watch(written: &Receiver<()>, progress: &Progress, length: Length) -> usize {
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
-    peak_idle_bytes.max(POOL.stats().retained_bytes)
+    peak_cached_bytes.max(POOL.stats().retained_bytes)
 }
 
 /// On standard error, where indicatif shows nothing unless that is a terminal.
@@ -520,16 +564,15 @@ fn progress_bar(length: Length) -> ProgressBar {
 
 // What comes out.
 
-struct Report<'a> {
-    all: &'a Pass,
-    warm: Pass,
-    plain: Pass,
-    /// After the first pass: the comparison is not what the user asked to see the books of.
+struct Report {
+    all: Pass,
+    comparison: Comparison,
+    /// After the first pass: those of the comparison are not what the user asked for.
     stats: Stats,
     input_name: String,
 }
 
-impl Report<'_> {
+impl Report {
     fn say_what_was_passed_over(&self) {
         let PassedOver { not_utf8, too_long, first_line } = self.all.passed_over;
         let Some(first_line) = first_line else { return };
@@ -545,24 +588,25 @@ impl Report<'_> {
     /// What the example claims. Of generated input we know enough to hold the pool to its figures, too.
     fn check(&self, generated: bool) -> Result<(), Failure> {
         let stats = POOL.stats();
-        let lines = self.all.lines + self.warm.lines;
+        let Comparison { warm, plain, .. } = &self.comparison;
+        let lines = self.all.lines + warm.lines;
         if stats.outstanding != 0 || stats.gets != lines || stats.puts != lines {
-            return Err(Failure::Broken(format!("not every buffer came home:\n{stats}")));
+            return Err(Failure::Broken(format!("not every buffer was returned:\n{stats}")));
         }
-        if self.warm.lines != self.plain.lines || self.warm.bytes != self.plain.bytes {
+        if (warm.lines, warm.bytes) != (plain.lines, plain.bytes) {
             return Err(Failure::Broken("the runs with and without the pool differ in their output".to_owned()));
         }
-        let [with, without] = [&self.warm, &self.plain].map(Pass::allocations_per_line);
-        if generated && self.warm.lines >= CLAIM_LINES_MIN && !(with < WARM_ALLOCATIONS_MAX && with < without / 2.0) {
+        let [with, without] = [warm, plain].map(Pass::allocations_per_line);
+        if generated && self.all.lines >= CLAIM_LINES_MIN && !(with < WARM_ALLOCATIONS_MAX && with < without / 2.0) {
             return Err(Failure::Broken(format!("{with:.3} allocations per line with the pool, {without:.3} without")));
         }
         Ok(())
     }
 }
 
-/// Fewer lines are mostly warm-up.
+/// Of fewer records one above the max size is too large a share.
 const CLAIM_LINES_MIN: u64 = 10_000;
-/// One for `freeze`, and something for the few lines above the ceiling, whose buffers are freed by design.
+/// One for `freeze`, and something for the few lines above the max size, whose buffers are freed by design.
 const WARM_ALLOCATIONS_MAX: f64 = 1.25;
 
 impl Pass {
@@ -575,13 +619,11 @@ impl Pass {
     }
 }
 
-impl fmt::Display for Report<'_> {
+impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rows = [
-            ("pool, all lines", self.all),
-            ("pool, first lines again", &self.warm),
-            ("no pool, the same lines", &self.plain),
-        ];
+        let Comparison { lines, repeats, rounds, warm, plain } = &self.comparison;
+        let rows =
+            [("pool, all lines", &self.all), ("pool, first lines again", warm), ("no pool, the same lines", plain)];
         writeln!(f, "{}\n", self.input_name)?;
         writeln!(
             f,
@@ -605,7 +647,11 @@ impl fmt::Display for Report<'_> {
             f,
             "with the pool one per line is `freeze`: the reference count that clones of a frozen buffer share."
         )?;
-        writeln!(f, "\npeak idle      {} bytes (seen every {SAMPLE_INTERVAL:?})", self.all.peak_idle_bytes)?;
+        writeln!(
+            f,
+            "\ncompared       the first {lines} lines x {repeats}, {rounds} x with the pool and {rounds} x without, in turn"
+        )?;
+        writeln!(f, "peak cached    {} bytes (seen every {SAMPLE_INTERVAL:?})", self.all.peak_cached_bytes)?;
         let learned = if self.stats.calibrations > 0 { "learned" } else { "not learned yet, too few lines" };
         writeln!(f, "default size   {} bytes ({learned})", self.stats.default_size)?;
         writeln!(f, "max size       {} bytes ({learned})\n", self.stats.max_size)?;
@@ -634,6 +680,12 @@ impl Failure {
             Failure::Output { lines, error, .. } => Failure::Output { name: options.output.to_string(), lines, error },
             other => other,
         }
+    }
+}
+
+impl From<lexopt::Error> for Failure {
+    fn from(error: lexopt::Error) -> Failure {
+        Failure::usage(format!("{error}; --help tells what is possible"))
     }
 }
 

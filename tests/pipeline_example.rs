@@ -1,4 +1,5 @@
-//! The example `pipeline` from outside: what it writes, says and returns, on good input and on bad.
+//! The example `pipeline` from outside: what it writes, says and returns, on good input and on bad. At the end the other
+//! examples, too: what they do when nobody reads what they print.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -10,16 +11,16 @@ use std::thread;
 use serde_json::Value;
 
 /// `cargo test` builds the examples beside the tests; cargo has no variable for their path as it has for binaries.
-fn pipeline() -> Command {
+fn example(name: &str) -> Command {
     let test = std::env::current_exe().expect("a test knows its own path");
     let profile = test.parent().and_then(|deps| deps.parent()).expect("tests lie in target/<profile>/deps");
-    let example = profile.join("examples").join(format!("pipeline{}", std::env::consts::EXE_SUFFIX));
-    assert!(
-        example.exists(),
-        "{} is missing: run `cargo test`, or `cargo build --example pipeline` first",
-        example.display()
-    );
+    let example = profile.join("examples").join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    assert!(example.exists(), "{} is missing: run `cargo test`, or `cargo build --examples` first", example.display());
     Command::new(example)
+}
+
+fn pipeline() -> Command {
+    example("pipeline")
 }
 
 fn run<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>, stdin: impl Into<Vec<u8>>) -> Output {
@@ -167,10 +168,35 @@ fn the_report_names_what_was_measured() {
     assert_good(&ran);
     let report = String::from_utf8_lossy(&ran.stdout);
     for words in
-        ["lines/s", "bytes/s", "allocs/line", "no pool", "freeze", "peak idle", "default size", "max size", "hits"]
+        ["lines/s", "bytes/s", "allocs/line", "no pool", "freeze", "peak cached", "default size", "max size", "hits"]
     {
         assert!(report.contains(words), "{words} is missing in:\n{report}");
     }
+}
+
+/// Of a few lines the figures would be those of the threads' start: 4 allocations a line with the pool, where 1 is right.
+#[test]
+fn few_lines_are_compared_many_times_over_and_written_once() {
+    let output = directory("few_lines").join("out.json");
+    let compare = |lines: &[String]| {
+        let ran = run([OsStr::new("-o"), output.as_os_str()], lines.join("\n"));
+        assert_good(&ran);
+        assert_carries(&fs::read(&output).unwrap(), lines);
+        String::from_utf8(ran.stdout).unwrap()
+    };
+    let report = compare(&["a", "b", "c", "d", "e"].map(str::to_owned));
+    let row = |name: &str| -> Vec<f64> {
+        let figures = report.lines().find_map(|line| line.strip_prefix(name)).expect("a row");
+        figures.split_whitespace().map(|figure| figure.parse().expect("a number")).collect()
+    };
+    let (all, pool, plain) = (row("pool, all lines"), row("pool, first lines again"), row("no pool, the same lines"));
+    assert_eq!((all[0], pool[0] % 10_000.0, plain[0]), (5.0, 0.0, pool[0]), "{report}");
+    assert!(pool[3] < 1.1 && plain[3] > 2.0, "{report}");
+    assert!(report.contains("the first 5 lines x 2000, "), "{report}");
+
+    // At most 4 MiB a round.
+    let report = compare(&["x".repeat(1 << 20)]);
+    assert!(report.contains("the first 1 lines x 3, "), "{report}");
 }
 
 #[test]
@@ -292,13 +318,13 @@ fn a_reader_that_goes_away_is_an_error_and_no_panic() {
 #[test]
 fn wrong_arguments_are_refused_with_the_reason() {
     for (arguments, says) in [
-        (&["--bogus"][..], "unknown option --bogus"),
-        (&["--output"], "--output needs a FILE"),
-        (&["--generate"], "--generate needs a number"),
-        (&["--generate", "0"], "from 1"),
-        (&["--producers", "65"], "from 1 to 64"),
-        (&["--producers", "two"], "from 1 to 64"),
-        (&["a.log", "b.log"], "more than one FILE"),
+        (&["--bogus"][..], "invalid option '--bogus'"),
+        (&["--output"], "missing argument for option '--output'"),
+        (&["--generate"], "missing argument for option '--generate'"),
+        (&["--generate", "0"], "--generate is a number from 1 to 18446744073709551615, not \"0\""),
+        (&["--producers", "65"], "--producers is a number from 1 to 64, not \"65\""),
+        (&["--producers=two"], "--producers is a number from 1 to 64, not \"two\""),
+        (&["a.log", "b.log"], "unexpected argument \"b.log\""),
         (&["a.log", "--generate", "1"], "not both"),
     ] {
         assert_refused(&run(arguments, ""), 2, says);
@@ -310,4 +336,52 @@ fn help_is_printed_to_standard_output() {
     let ran = run(["--help"], "");
     assert_good(&ran);
     assert!(String::from_utf8_lossy(&ran.stdout).contains("Usage: pipeline [OPTIONS] [FILE]"));
+}
+
+const EXAMPLES: [(&str, &[&str]); 4] =
+    [("quickstart", &[]), ("misuse", &[]), ("fifty_threads", &["10"]), ("pipeline", &["--generate", "10"])];
+
+/// The other end of a pipe whose reader has ended, and not one that will end soon.
+fn pipe_without_reader() -> Stdio {
+    // It does not read its standard input.
+    let mut reader = example("quickstart").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let pipe = reader.stdin.take().expect("piped");
+    assert!(reader.wait().unwrap().success());
+    pipe.into()
+}
+
+/// As in `misuse | head -1`.
+#[test]
+fn an_example_whose_output_nobody_reads_ends_without_a_word() {
+    for (name, arguments) in EXAMPLES {
+        let ran = example(name).args(arguments).stdout(pipe_without_reader()).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&ran.stderr), "", "{name}");
+        assert_eq!(ran.status.code(), Some(0), "{name}");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn an_example_whose_output_is_full_says_so() {
+    for (name, arguments) in EXAMPLES {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let ran = example(name).args(arguments).stdout(full).output().unwrap();
+        let stderr = String::from_utf8_lossy(&ran.stderr);
+        assert_eq!(ran.status.code(), Some(1), "{name}: {stderr}");
+        assert!(stderr.lines().count() == 1 && stderr.contains("No space left"), "{name}: {stderr}");
+    }
+}
+
+#[test]
+fn fifty_threads_refuses_wrong_arguments_and_prints_help() {
+    for (argument, says) in [
+        ("two", "fifty_threads: USES_PER_THREAD is a number, at least 1\n"),
+        ("0", "fifty_threads: USES_PER_THREAD is a number, at least 1\n"),
+        ("--two", "fifty_threads: invalid option '--two'\n"),
+    ] {
+        let ran = example("fifty_threads").arg(argument).output().unwrap();
+        assert_eq!((ran.status.code(), String::from_utf8_lossy(&ran.stderr).as_ref()), (Some(1), says));
+    }
+    let ran = example("fifty_threads").arg("--help").output().unwrap();
+    assert!(ran.status.success() && ran.stdout.starts_with(b"Formats short texts in 50 threads"));
 }
