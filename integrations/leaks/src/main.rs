@@ -5,18 +5,28 @@
 //! That the places are found, in the order of what they hold, is asserted.
 
 use std::error::Error;
+use std::io::{self, Write};
 use std::mem;
+use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
 use bytebufferpool::{Pool, PooledBuf};
 
-/// Of every eight guards one is traced: more than as a pool comes, for a short program.
+#[path = "../../../examples/support/exit.rs"]
+mod exit;
+
+/// Of every eight guards one is traced; by default one in 128, which is too few for a short program.
 static POOL: Pool = Pool::builder().leak_sample_every(8).build();
 
 const REQUESTS: usize = 20_000;
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    exit::exit_code("leaks", run())
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
+    let mut out = io::stdout();
     let mut cache = Vec::new();
     for number in 0..REQUESTS {
         answer(number);
@@ -32,9 +42,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     thread::sleep(Duration::from_millis(200));
     let report = POOL.outstanding_report();
-    print!("{report}");
+    write!(out, "{report}")?;
     let (often, seldom) = (REQUESTS / 4, REQUESTS / 40);
-    println!("in truth {often} from lose_often, {seldom} from lose_now_and_then, {} kept", cache.len());
+    writeln!(out, "in truth {often} from lose_often, {seldom} from lose_now_and_then, {} kept", cache.len())?;
 
     if report.outstanding != (often + seldom + cache.len()) as u64 {
         return Err(format!("{} buffers are lost and {} kept", often + seldom, cache.len()).into());
@@ -46,11 +56,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err(format!("lose_often stands first, with about {often}").into());
     }
     if worst.location.file() != file!() || worst.oldest < Duration::from_millis(200) {
-        return Err("its place is in this file, and its first buffer has been out since the beginning".into());
+        return Err("its place is in this file, and its first buffer has been in use since the beginning".into());
     }
     // `answer` made four times as many guards as the worst place, and holds none.
     if report.sites.len() > 3 {
-        return Err("buffers that came home are not reported".into());
+        return Err("buffers that were returned are not reported".into());
     }
     Ok(())
 }

@@ -1,15 +1,12 @@
 //! The figures of a pool, and of all pools of a registry, as Prometheus sees them.
 //!
-//!     cargo run --release -p integration-metrics            works with four pools, serves their figures on the loopback
-//!                                                           interface, fetches the page and prints it
-//!     cargo run --release -p integration-metrics serve      goes on working and serving until its input ends, for a
-//!                                                           Prometheus of yours or a browser
+//!     cargo run --release -p integration-metrics -- --help
 //!
 //! That the page has the figures of `stats()`, all of them and no other, is asserted.
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::io;
+use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +17,8 @@ use bytebufferpool::{Pool, Registry};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use pooled_metrics::{Exporter, scrape};
 
+#[path = "../../../examples/support/exit.rs"]
+mod exit;
 #[path = "../../../tests/support/figures.rs"]
 mod figures;
 use figures::figures;
@@ -31,23 +30,30 @@ static POOLS: Registry = Registry::with_budget(1 << 20);
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
+const HELP: &str = "\
+Works with four pools, serves their figures to Prometheus on the loopback interface, fetches the page and prints it.
+
+Usage: integration-metrics [serve]
+
+  serve         go on working and serving until standard input ends, for a Prometheus of yours or a browser
+  -h, --help    this text
+";
+
+enum Command {
+    Help,
+    Show,
+    Serve,
+}
+
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("metrics: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit::exit_code("metrics", run())
 }
 
 fn run() -> Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let serves = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => false,
-        ["serve"] => true,
-        _ => return Err("no argument, or serve".into()),
-    };
+    let command = parse_arguments()?;
+    if let Command::Help = command {
+        return Ok(write!(io::stdout(), "{HELP}")?);
+    }
     for (name, builder) in [
         ("headers", Pool::builder().calibrate_calls_threshold(1_000).max_size_limit(16 << 10)),
         ("bodies", Pool::builder().calibrate_calls_threshold(1_000).max_percentile(0.99)),
@@ -62,20 +68,44 @@ fn run() -> Result<()> {
         bytebufferpool::metrics::publish("lines", &LINES);
         bytebufferpool::metrics::publish_all(&POOLS);
     })?;
-    if serves { serve(&exporter) } else { show(&exporter) }
+    if let Command::Serve = command { serve(&exporter) } else { show(&exporter) }
+}
+
+fn parse_arguments() -> Result<Command> {
+    use lexopt::prelude::*;
+    let mut command = Command::Show;
+    let mut parser = lexopt::Parser::from_env();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Short('h') | Long("help") => return Ok(Command::Help),
+            Value(word) if word == "serve" => command = Command::Serve,
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(command)
+}
+
+/// Not as an `io::Error`, which may be a broken pipe too, but not that of standard output.
+fn page(exporter: &Exporter) -> Result<String> {
+    scrape(exporter.address()).map_err(|error| format!("cannot fetch the page: {error}").into())
 }
 
 fn show(exporter: &Exporter) -> Result<()> {
-    let before = check(&scrape(exporter.address())?)?;
+    let before = check(&page(exporter)?)?;
     (0..5_000).try_for_each(work)?;
-    // On loan while the page is made.
+    // In use while the page is made.
     let _held = LINES.get();
-    let page = scrape(exporter.address())?;
-    print!("{page}");
+    let page = page(exporter)?;
+    let mut out = io::stdout();
+    write!(out, "{page}")?;
     let after = check(&page)?;
     let changed = after.iter().filter(|(sample, value)| before[*sample] != **value).count();
-    println!("# {} figures of 4 pools, as stats() has them; {changed} have changed since the page before", after.len());
-    // Hits, misses, puts, allocated and what is idle, at least, in three pools.
+    writeln!(
+        out,
+        "# {} figures of 4 pools, as stats() has them; {changed} have changed since the page before",
+        after.len()
+    )?;
+    // Hits, misses, puts, allocated and what is cached, at least, in three pools.
     if changed < 18 {
         return Err("the work shows on the page".into());
     }
@@ -98,7 +128,7 @@ fn work(number: usize) -> Result<()> {
 }
 
 fn serve(exporter: &Exporter) -> Result<()> {
-    println!("http://{}/metrics", exporter.address());
+    writeln!(io::stdout(), "http://{}/metrics", exporter.address())?;
     let ends = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -144,9 +174,9 @@ fn check(page: &str) -> Result<BTreeMap<String, f64>> {
         }
     }
     for sample in samples.keys().chain(expected.keys()) {
-        let (page, books) = (samples.get(sample), expected.get(sample));
-        if page != books {
-            return Err(format!("{sample}: {page:?} on the page and {books:?} in the books").into());
+        let (page, stats) = (samples.get(sample), expected.get(sample));
+        if page != stats {
+            return Err(format!("{sample}: {page:?} on the page and {stats:?} by stats()").into());
         }
     }
     Ok(samples)

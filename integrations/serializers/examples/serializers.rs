@@ -1,16 +1,21 @@
 //! Five serializers with the pool and with a new `Vec` per message: time, and what they ask of the heap.
 //!
-//!     cargo run --release -p integration-serializers --example serializers [ROUNDS]
+//!     cargo run --release -p integration-serializers --example serializers -- --help
 //!
 //! That the pool takes nothing from the heap once warm is asserted.
 
+use std::error::Error;
 use std::hint::black_box;
+use std::io::{self, Write};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use bytebufferpool::Pool;
 use pooled_messages::{BoxError, CsvMessages, FORMATS, Order};
 use prost::Message;
 
+#[path = "../../../examples/support/exit.rs"]
+mod exit;
 #[path = "../../../tests/support/ledger.rs"]
 mod ledger;
 
@@ -18,6 +23,15 @@ use ledger::{Count, Ledger};
 
 #[global_allocator]
 static LEDGER: Ledger = Ledger;
+
+const HELP: &str = "\
+Writes messages with five serializers, with a pool of byte buffers and without, and prints what that costs.
+
+Usage: serializers [ROUNDS]
+
+  ROUNDS        of 500 messages each, of which the fastest counts: at least 1 (default: 200)
+  -h, --help    this text
+";
 
 type Plain = fn(&Order) -> Result<Vec<u8>, BoxError>;
 
@@ -29,11 +43,16 @@ const PLAIN: [Plain; FORMATS.len()] = [
     |order| Ok(rmp_serde::to_vec(order)?),
 ];
 
-fn main() -> Result<(), BoxError> {
-    let rounds = std::env::args().nth(1).map_or(Ok(200), |rounds| rounds.parse::<usize>())?.max(1);
+fn main() -> ExitCode {
+    exit::exit_code("serializers", run().map_err(|error| error as Box<dyn Error>))
+}
+
+fn run() -> Result<(), BoxError> {
+    let mut out = io::stdout();
+    let Some(rounds) = parse_arguments()? else { return Ok(write!(out, "{HELP}")?) };
     let orders: Vec<Order> = (0..500).map(Order::sample).collect();
-    println!("{} messages, best of {rounds} rounds\n", orders.len());
-    println!("{:<12} {:>14} {:>14} {:>18} {:>18}", "", "pool, ns", "Vec, ns", "pool, allocs", "Vec, allocs");
+    writeln!(out, "{} messages, best of {rounds} rounds\n", orders.len())?;
+    writeln!(out, "{:<12} {:>14} {:>14} {:>18} {:>18}", "", "pool, ns", "Vec, ns", "pool, allocs", "Vec, allocs")?;
     for (format, plain) in FORMATS.iter().zip(PLAIN) {
         let pool = pool();
         let pooled = measure(&orders, rounds, |order| {
@@ -43,7 +62,7 @@ fn main() -> Result<(), BoxError> {
             Ok(())
         })?;
         let plain = measure(&orders, rounds, |order| plain(order).map(black_box).map(drop))?;
-        print_row(format.name, pooled, plain);
+        print_row(&mut out, format.name, pooled, plain)?;
     }
     let pool = pool();
     let mut csv = CsvMessages::new(&pool);
@@ -53,8 +72,24 @@ fn main() -> Result<(), BoxError> {
         writer.serialize(order)?;
         Ok(writer.into_inner().map(black_box).map(drop)?)
     })?;
-    print_row("csv", pooled, plain);
-    Ok(())
+    print_row(&mut out, "csv", pooled, plain)
+}
+
+/// The rounds, or `None` for `--help`.
+fn parse_arguments() -> Result<Option<usize>, BoxError> {
+    use lexopt::prelude::*;
+    let mut rounds = 200;
+    let mut parser = lexopt::Parser::from_env();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Short('h') | Long("help") => return Ok(None),
+            Value(value) => {
+                rounds = value.parse().ok().filter(|&rounds| rounds > 0).ok_or("ROUNDS is a number, at least 1")?
+            }
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(Some(rounds))
 }
 
 /// The threshold is lower than the default of 42 000, so that the first rounds are enough to learn from.
@@ -88,8 +123,9 @@ fn measure(
     Ok(best)
 }
 
-fn print_row(name: &str, pooled: (f64, f64), plain: (f64, f64)) {
-    println!("{name:<12} {:>14.0} {:>14.0} {:>18.3} {:>18.3}", pooled.0, plain.0, pooled.1, plain.1);
+fn print_row(out: &mut impl Write, name: &str, pooled: (f64, f64), plain: (f64, f64)) -> Result<(), BoxError> {
+    writeln!(out, "{name:<12} {:>14.0} {:>14.0} {:>18.3} {:>18.3}", pooled.0, plain.0, pooled.1, plain.1)?;
     assert_eq!(pooled.1, 0.0, "{name}: a warm message allocates nothing");
     assert!(plain.1 >= 1.0, "{name}: a new Vec does");
+    Ok(())
 }

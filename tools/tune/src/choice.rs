@@ -1,6 +1,6 @@
 //! Which setting is the best.
 //!
-//! Two things count: the work a use costs beside writing (`Outcome::overhead_ns`), and the most that lies idle. Where
+//! Two things count: the work a use costs beside writing (`Outcome::overhead_ns`), and the most bytes cached. Where
 //! one setting is better in both there is nothing to choose; what is left is the Pareto front. Its ends are the goals
 //! `speed` and `memory`. `balanced` takes the setting nearest to the point that has the best of both, each measured as
 //! a ratio: twice the work is as bad as twice the memory.
@@ -25,15 +25,15 @@ pub(crate) fn front(outcomes: &[Outcome]) -> Vec<bool> {
 pub(crate) fn best(outcomes: &[Outcome], goal: Goal) -> usize {
     let least =
         |figure: fn(&(f64, f64)) -> f64| outcomes.iter().map(cost).map(|cost| figure(&cost)).fold(f64::MAX, f64::min);
-    let (least_work, least_idle) = (least(|cost| cost.0), least(|cost| cost.1));
+    let (least_work, least_cached) = (least(|cost| cost.0), least(|cost| cost.1));
     // In octaves above the best possible; what counts less only breaks ties.
     let distance = |outcome: &Outcome| {
-        let (work, idle) = cost(outcome);
-        let (work, idle) = ((work / least_work).log2(), (idle / least_idle).log2());
+        let (work, cached) = cost(outcome);
+        let (work, cached) = ((work / least_work).log2(), (cached / least_cached).log2());
         match goal {
-            Goal::Balanced => work.hypot(idle),
-            Goal::Speed => work + idle * TIE_BREAK,
-            Goal::Memory => idle + work * TIE_BREAK,
+            Goal::Balanced => work.hypot(cached),
+            Goal::Speed => work + cached * TIE_BREAK,
+            Goal::Memory => cached + work * TIE_BREAK,
         }
     };
     let shortest = outcomes.iter().map(distance).fold(f64::MAX, f64::min);
@@ -44,14 +44,14 @@ const TIE_BREAK: f64 = 0.01;
 /// log2 of 1.02.
 const EQUAL_OCTAVES: f64 = 0.0286;
 
-/// Work and idle bytes, both from a floor on: below it less is not better, and nothing is divided by 0. The floors are
+/// Work and cached bytes, both from a floor on: below it less is not better, and nothing is divided by 0. The floors are
 /// about what the get and the put of a use cost, and a page.
 fn cost(outcome: &Outcome) -> (f64, f64) {
-    (outcome.overhead_ns().max(WORK_NS_FLOOR), (outcome.idle_bytes_max as f64).max(IDLE_BYTES_FLOOR))
+    (outcome.overhead_ns().max(WORK_NS_FLOOR), (outcome.cached_bytes_max as f64).max(CACHED_BYTES_FLOOR))
 }
 
 const WORK_NS_FLOOR: f64 = 2.0;
-const IDLE_BYTES_FLOOR: f64 = 4096.0;
+const CACHED_BYTES_FLOOR: f64 = 4096.0;
 
 #[cfg(test)]
 mod tests {
@@ -59,16 +59,16 @@ mod tests {
     use crate::replay::Learned;
 
     /// `growths` in a thousand uses cost 20 ns each.
-    fn outcome(growths: u64, idle_bytes_max: usize) -> Outcome {
+    fn outcome(growths: u64, cached_bytes_max: usize) -> Outcome {
         Outcome {
             uses: 1000,
             hits: 1000,
             growths,
             allocated: 0,
             copied_bytes: 0,
-            idle_bytes_mean: 0.0,
-            idle_bytes_max,
-            held_bytes_max: idle_bytes_max,
+            cached_bytes_mean: 0.0,
+            cached_bytes_max,
+            held_bytes_max: cached_bytes_max,
             learned: vec![Learned { after: 0, default_size: 64, max_size: 64 }],
             calibrations: 0,
         }

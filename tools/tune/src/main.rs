@@ -10,7 +10,7 @@ mod replay;
 mod setting;
 mod trace;
 
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufReader, Write};
@@ -36,15 +36,15 @@ Usage: tune [OPTIONS] FILE
   FILE             the trace: one length in bytes per line; # begins a comment. - is standard input
   --lines          FILE is a log: each line's own length counts
   --html PAGE      also write a page with plots; an existing file is overwritten
-  --goal GOAL      balanced (where nothing is said), speed or memory
-  --in-flight N    buffers in use at once (16)
-  --append BYTES   how much a message grows per write (256)
-  --rate N         messages per second, for how often the pool trims (10000)
+  --goal GOAL      balanced, speed or memory (default: balanced)
+  --in-flight N    buffers in use at once (default: 16)
+  --append BYTES   how much a message grows per write (default: 256)
+  --rate N         messages per second, for how often the pool trims (default: 10000)
   -h, --help       this text
 ";
 
 fn main() -> ExitCode {
-    match run(std::env::args_os().skip(1)) {
+    match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             let _ = writeln!(io::stderr(), "tune: {failure}");
@@ -53,8 +53,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
-    let Some(options) = parse_arguments(arguments)? else { return print(HELP) };
+fn run() -> Result<(), Failure> {
+    let Some(options) = parse_arguments(lexopt::Parser::from_env())? else { return print(HELP) };
     let (name, lengths) = read_trace(&options)?;
     let grid = setting::grid();
     let outcomes = replay_all(&lengths, &grid, options.usage);
@@ -91,45 +91,40 @@ struct Options {
     usage: Usage,
 }
 
-fn parse_arguments(mut arguments: impl Iterator<Item = OsString>) -> Result<Option<Options>, Failure> {
+fn parse_arguments(mut parser: lexopt::Parser) -> Result<Option<Options>, Failure> {
+    use lexopt::prelude::*;
     let mut file = None;
     let (mut form, mut html, mut goal) = (Form::Lengths, None, Goal::Balanced);
     let mut usage = Usage { in_flight: 16, append: 256, rate: 10_000 };
-    while let Some(argument) = arguments.next() {
-        let mut value = |option: &str| arguments.next().ok_or(Failure::Usage(format!("{option} needs a value")));
-        match argument.to_str() {
-            Some("-h" | "--help") => return Ok(None),
-            Some("--lines") => form = Form::Lines,
-            Some("--html") => html = Some(PathBuf::from(value("--html")?)),
-            Some("--goal") => goal = parse_goal(&value("--goal")?)?,
-            Some("--in-flight") => usage.in_flight = parse_number("--in-flight", &value("--in-flight")?, 4096)?,
-            Some("--append") => usage.append = parse_number("--append", &value("--append")?, 1 << 20)?,
-            Some("--rate") => usage.rate = parse_number("--rate", &value("--rate")?, 1_000_000_000)?,
-            Some(option) if option.starts_with('-') && option != "-" => {
-                return Err(Failure::Usage(format!("there is no option {option}; see --help")));
-            }
-            _ if file.is_none() => file = Some(PathBuf::from(argument)),
-            _ => return Err(Failure::Usage("one FILE at a time; see --help".to_owned())),
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Short('h') | Long("help") => return Ok(None),
+            Long("lines") => form = Form::Lines,
+            Long("html") => html = Some(PathBuf::from(parser.value()?)),
+            Long("goal") => goal = parse_goal(&parser.value()?)?,
+            Long("in-flight") => usage.in_flight = parse_number("--in-flight", &parser.value()?, 4096)?,
+            Long("append") => usage.append = parse_number("--append", &parser.value()?, 1 << 20)?,
+            Long("rate") => usage.rate = parse_number("--rate", &parser.value()?, 1_000_000_000)?,
+            Value(path) if file.is_none() => file = Some(PathBuf::from(path)),
+            other => return Err(other.unexpected().into()),
         }
     }
-    let file = file.ok_or(Failure::Usage("which FILE? See --help".to_owned()))?;
+    let file = file.ok_or_else(|| Failure::Usage("which FILE? See --help".to_owned()))?;
     Ok(Some(Options { file, form, html, goal, usage }))
 }
 
-fn parse_goal(value: &OsString) -> Result<Goal, Failure> {
+fn parse_goal(value: &OsStr) -> Result<Goal, Failure> {
     match value.to_str() {
         Some("balanced") => Ok(Goal::Balanced),
         Some("speed") => Ok(Goal::Speed),
         Some("memory") => Ok(Goal::Memory),
-        _ => Err(Failure::Usage(format!("--goal is balanced, speed or memory, not {}", Path::new(value).display()))),
+        _ => Err(Failure::Usage(format!("--goal is balanced, speed or memory, not {value:?}"))),
     }
 }
 
-fn parse_number(option: &str, value: &OsString, max: usize) -> Result<usize, Failure> {
+fn parse_number(option: &str, value: &OsStr, max: usize) -> Result<usize, Failure> {
     let number = value.to_str().and_then(|text| text.parse().ok()).filter(|number| (1..=max).contains(number));
-    number.ok_or_else(|| {
-        Failure::Usage(format!("{option} is a number from 1 to {max}, not {}", Path::new(value).display()))
-    })
+    number.ok_or_else(|| Failure::Usage(format!("{option} is a number from 1 to {max}, not {value:?}")))
 }
 
 fn read_trace(options: &Options) -> Result<(String, Vec<u32>), Failure> {
@@ -184,7 +179,8 @@ fn start_with_what_was_learned(
         let last = outcome.last();
         let warm = Setting { initial: Some((last.default_size, last.max_size)), ..setting };
         let warm_outcome = replay(lengths, warm.builder(), usage);
-        if warm_outcome.overhead_ns() <= outcome.overhead_ns() && warm_outcome.idle_bytes_max <= outcome.idle_bytes_max
+        if warm_outcome.overhead_ns() <= outcome.overhead_ns()
+            && warm_outcome.cached_bytes_max <= outcome.cached_bytes_max
         {
             return (warm, warm_outcome);
         }
@@ -204,7 +200,7 @@ pub(crate) struct Report<'a> {
     /// The best, perhaps with what it learned as its start; and what a replay of exactly that gave.
     setting: Setting,
     outcome: Outcome,
-    /// A pool as it comes.
+    /// A pool with the default settings.
     default: Outcome,
     options: &'a Options,
 }
@@ -234,7 +230,7 @@ impl fmt::Display for Report<'_> {
 }
 
 impl Report<'_> {
-    /// What is compared, for the best and for a pool as it comes.
+    /// What is compared, for the best settings and for the defaults.
     fn figures(&self) -> Vec<(&'static str, String, String)> {
         let row = |what, figure: fn(&Outcome) -> String| (what, figure(&self.outcome), figure(&self.default));
         vec![
@@ -242,11 +238,11 @@ impl Report<'_> {
             row("growths per use", |outcome| format!("{:.3}", outcome.growths_per_use())),
             row("buffers from the heap", |outcome| outcome.allocated.to_string()),
             row("work beside writing, per use", |outcome| format!("{:.1} ns", outcome.overhead_ns())),
-            row("idle bytes, mean", |outcome| bytes(outcome.idle_bytes_mean as usize)),
-            row("idle bytes, worst case", |outcome| bytes(outcome.idle_bytes_max)),
-            row("idle and lent bytes, worst case", |outcome| bytes(outcome.held_bytes_max)),
+            row("cached bytes, mean", |outcome| bytes(outcome.cached_bytes_mean as usize)),
+            row("cached bytes, worst case", |outcome| bytes(outcome.cached_bytes_max)),
+            row("cached and borrowed, worst case", |outcome| bytes(outcome.held_bytes_max)),
             row("default size at the end", |outcome| bytes(outcome.last().default_size)),
-            row("ceiling at the end", |outcome| bytes(outcome.last().max_size)),
+            row("max size at the end", |outcome| bytes(outcome.last().max_size)),
         ]
     }
 }
@@ -274,6 +270,12 @@ enum Failure {
     Print(io::Error),
 }
 
+impl From<lexopt::Error> for Failure {
+    fn from(error: lexopt::Error) -> Failure {
+        Failure::Usage(format!("{error}; see --help"))
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -290,7 +292,8 @@ mod tests {
     use super::*;
 
     fn parse(arguments: &str) -> Result<Option<Options>, String> {
-        parse_arguments(arguments.split_whitespace().map(OsString::from)).map_err(|failure| failure.to_string())
+        let arguments: Vec<String> = arguments.split_whitespace().map(str::to_owned).collect();
+        parse_arguments(lexopt::Parser::from_args(arguments)).map_err(|failure| failure.to_string())
     }
 
     #[test]
@@ -307,12 +310,12 @@ mod tests {
     fn a_wrong_argument_is_named() {
         for (arguments, message) in [
             ("", "which FILE? See --help"),
-            ("a b", "one FILE at a time; see --help"),
-            ("a --in-flight 0", "--in-flight is a number from 1 to 4096, not 0"),
-            ("a --append -1", "--append is a number from 1 to 1048576, not -1"),
-            ("a --rate", "--rate needs a value"),
-            ("a --goal best", "--goal is balanced, speed or memory, not best"),
-            ("--line a", "there is no option --line; see --help"),
+            ("a b", "unexpected argument \"b\"; see --help"),
+            ("a --in-flight 0", "--in-flight is a number from 1 to 4096, not \"0\""),
+            ("a --append=-1", "--append is a number from 1 to 1048576, not \"-1\""),
+            ("a --rate", "missing argument for option '--rate'; see --help"),
+            ("a --goal best", "--goal is balanced, speed or memory, not \"best\""),
+            ("--line a", "invalid option '--line'; see --help"),
         ] {
             assert_eq!(parse(arguments).unwrap_err(), message);
         }
@@ -331,7 +334,7 @@ mod tests {
             let (setting, outcome) = start_with_what_was_learned(&lengths, grid[best], &outcomes[best], usage);
             assert_eq!(setting.initial, Some((8192, 8192)));
             assert_eq!((outcome.growths, outcome.allocated), (0, 4));
-            assert_eq!(outcome.idle_bytes_max, 4 * 8192);
+            assert_eq!(outcome.cached_bytes_max, 4 * 8192);
         }
     }
 }

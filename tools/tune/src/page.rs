@@ -33,28 +33,29 @@ pub(crate) fn page(report: &Report<'_>) -> String {
         &mut html,
         "Sizes in the trace",
         "Messages per size class, and where the best setting ends up: a new buffer has room for everything left of \
-         <b class=\"default\">default</b>; what lies right of <b class=\"ceiling\">ceiling</b> is freed when it comes back.",
+         <b class=\"default\">default</b>; a buffer larger than the <b class=\"max\">max size</b> is freed when it is \
+         returned.",
         &histogram(report),
     );
     figure(
         &mut html,
         "Sizes learned over time",
-        "<b class=\"default\">Default size</b> and <b class=\"ceiling\">ceiling</b> after each calibration. Solid: the \
-         best setting. Dotted: a pool as it comes.",
+        "<b class=\"default\">Default size</b> and <b class=\"max\">max size</b> after each calibration. Solid: the \
+         best setting. Dotted: the defaults.",
         &learned(report),
     );
     figure(
         &mut html,
         "Work against memory",
         "A dot per setting: down is less work beside writing (growing, copying, trips to the heap), left is less memory \
-         lying idle at worst. The line joins those that no other beats in both. Point at a dot to see its setting. The \
-         best lies below the line where it begins with the sizes that it learned.",
+         cached at worst. The line joins those that no other beats in both. Point at a dot to see its setting. The \
+         best stands below the line if it begins with the sizes that it learned.",
         &scatter(report),
     );
     figure(
         &mut html,
-        "Hit rate and idle bytes of each setting",
-        "Settings in order of their worst case. Below, the bar reaches from the mean of the idle bytes up to the most.",
+        "Hit rate and cached bytes of each setting",
+        "Settings in order of their worst case. Below, the bar reaches from the mean of the cached bytes to the most.",
         &strips(report),
     );
     table(&mut html, report);
@@ -81,7 +82,7 @@ fn sizes(html: &mut String, lengths: &[u32]) {
 
 fn best(html: &mut String, report: &Report<'_>) {
     html.push_str("<section class=\"card best\"><div><h2>The best setting</h2><table><tr><th></th><th>best</th>");
-    html.push_str("<th>as it comes</th></tr>");
+    html.push_str("<th>defaults</th></tr>");
     for (what, best, default) in report.figures() {
         let _ = write!(html, "<tr><th>{what}</th><td><b>{best}</b></td><td>{default}</td></tr>");
     }
@@ -164,8 +165,8 @@ fn histogram(report: &Report<'_>) -> String {
         counts[class_of(length as usize)] += 1;
     }
     let last = report.outcome.last();
-    let (default, ceiling) = (class_of(last.default_size), class_of(last.max_size));
-    let used = |class: &usize| counts[*class] > 0 || [default, ceiling].contains(class);
+    let (default, max) = (class_of(last.default_size), class_of(last.max_size));
+    let used = |class: &usize| counts[*class] > 0 || [default, max].contains(class);
     let from = (0..CLASSES).find(used).unwrap_or(0).saturating_sub(1);
     let to = (0..CLASSES).rfind(used).unwrap_or(0).saturating_add(1).min(CLASSES - 1);
     let most = counts.into_iter().max().unwrap_or(1) as f64;
@@ -173,12 +174,12 @@ fn histogram(report: &Report<'_>) -> String {
     let step = (RIGHT - LEFT) / (to - from + 1) as f64;
     let left_of = |class: usize| LEFT + (class - from) as f64 * step;
     let mut out = svg(300.0, "Histogram of sizes");
-    let ceiling_x = left_of(ceiling) + step;
-    if ceiling_x < RIGHT {
+    let max_x = left_of(max) + step;
+    if max_x < RIGHT {
         let _ = write!(
             out,
-            "<rect class=\"above\" x=\"{ceiling_x:.1}\" y=\"{TOP}\" width=\"{:.1}\" height=\"{}\"/>",
-            RIGHT - ceiling_x,
+            "<rect class=\"above\" x=\"{max_x:.1}\" y=\"{TOP}\" width=\"{:.1}\" height=\"{}\"/>",
+            RIGHT - max_x,
             BOTTOM - TOP
         );
     }
@@ -204,9 +205,9 @@ fn histogram(report: &Report<'_>) -> String {
         x_label(&mut out, x + step / 2.0, BOTTOM + 20.0, &label);
     }
     // Beside each other where they are one class; else above each other where the labels would meet.
-    let near = left_of(ceiling) - left_of(default) < 150.0;
-    marker(&mut out, ceiling_x, "ceiling", &bytes(last.max_size), if near { 32.0 } else { 14.0 }, BOTTOM);
-    // Last, on top: the ceiling is the wider line, so that both can be seen where they are one.
+    let near = left_of(max) - left_of(default) < 150.0;
+    marker(&mut out, max_x, "max", &bytes(last.max_size), if near { 32.0 } else { 14.0 }, BOTTOM);
+    // Last, on top: the max size has the wider line, so that both can be seen where they are one.
     marker(&mut out, left_of(default) + step, "default", &bytes(last.default_size), 14.0, BOTTOM);
     out + "</svg>"
 }
@@ -246,7 +247,7 @@ fn learned(report: &Report<'_>) -> String {
     let _ =
         write!(out, "<text class=\"tick\" x=\"{RIGHT}\" y=\"{:.1}\" text-anchor=\"end\">message</text>", BOTTOM + 42.0);
     for (outcome, style) in [(&report.default, "dotted"), (&report.outcome, "solid")] {
-        for (class, pick) in [("ceiling", 1), ("default", 0)] {
+        for (class, pick) in [("max", 1), ("default", 0)] {
             let path = steps(outcome, |one| [one.default_size, one.max_size][pick] as f64, x, y);
             let _ = write!(out, "<path class=\"line {class} {style}\" d=\"{path}\"/>");
         }
@@ -266,12 +267,12 @@ fn steps(outcome: &Outcome, size: impl Fn(&crate::replay::Learned) -> f64, x: Ax
 fn scatter(report: &Report<'_>) -> String {
     const TOP: f64 = 44.0;
     const BOTTOM: f64 = 400.0;
-    let idle = |outcome: &Outcome| (outcome.idle_bytes_max as f64).max(64.0);
+    let cached = |outcome: &Outcome| (outcome.cached_bytes_max as f64).max(64.0);
     let work = |outcome: &Outcome| outcome.overhead_ns().max(0.1);
     let all = || report.outcomes.iter().chain([&report.outcome, &report.default]);
-    let x = padded(all().map(idle), LEFT + 14.0, RIGHT - 14.0);
+    let x = padded(all().map(cached), LEFT + 14.0, RIGHT - 14.0);
     let y = padded(all().map(work), BOTTOM - 14.0, TOP + 14.0);
-    let mut out = svg(440.0, "Work against idle bytes");
+    let mut out = svg(440.0, "Work against cached bytes");
     for tick in decimal_ticks(y.from, y.to) {
         y_line(&mut out, y.at(tick), &format!("{tick} ns"));
     }
@@ -282,7 +283,7 @@ fn scatter(report: &Report<'_>) -> String {
     }
     let _ = write!(
         out,
-        "<text class=\"tick\" x=\"{RIGHT}\" y=\"{:.1}\" text-anchor=\"end\">idle at worst</text>",
+        "<text class=\"tick\" x=\"{RIGHT}\" y=\"{:.1}\" text-anchor=\"end\">cached at worst</text>",
         BOTTOM + 36.0
     );
     legend(&mut out);
@@ -292,17 +293,17 @@ fn scatter(report: &Report<'_>) -> String {
         .iter()
         .zip(&front)
         .filter(|&(_, &front)| front)
-        .map(|(outcome, _)| (x.at(idle(outcome)), y.at(work(outcome))))
+        .map(|(outcome, _)| (x.at(cached(outcome)), y.at(work(outcome))))
         .collect();
     line.sort_by(|a, b| a.0.total_cmp(&b.0).then(b.1.total_cmp(&a.1)));
     let points: Vec<String> = line.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
     let _ = write!(out, "<polyline class=\"front\" points=\"{}\"/>", points.join(" "));
     for (setting, outcome) in report.grid.iter().zip(&report.outcomes) {
         let title = format!("{setting}\n{}", summary(outcome));
-        dot(&mut out, x.at(idle(outcome)), y.at(work(outcome)), setting.policy, setting.growth, &title);
+        dot(&mut out, x.at(cached(outcome)), y.at(work(outcome)), setting.policy, setting.growth, &title);
     }
-    callout(&mut out, x.at(idle(&report.default)), y.at(work(&report.default)), "as it comes", "plain");
-    let best = (x.at(idle(&report.outcome)), y.at(work(&report.outcome)));
+    callout(&mut out, x.at(cached(&report.default)), y.at(work(&report.default)), "defaults", "plain");
+    let best = (x.at(cached(&report.outcome)), y.at(work(&report.outcome)));
     let title = format!("{}\n{}", report.setting, summary(&report.outcome));
     dot(&mut out, best.0, best.1, report.setting.policy, report.setting.growth, &title);
     callout(&mut out, best.0, best.1, "best", "chosen");
@@ -382,36 +383,36 @@ fn callout(out: &mut String, x: f64, y: f64, text: &str, class: &str) {
 
 fn summary(outcome: &Outcome) -> String {
     format!(
-        "hit rate {:.2} %, {:.3} growths a use, {:.1} ns, idle {} at worst, {} in the mean",
+        "hit rate {:.2} %, {:.3} growths a use, {:.1} ns, cached {} at worst, {} in the mean",
         outcome.hit_rate() * 100.0,
         outcome.growths_per_use(),
         outcome.overhead_ns(),
-        bytes(outcome.idle_bytes_max),
-        bytes(outcome.idle_bytes_mean as usize),
+        bytes(outcome.cached_bytes_max),
+        bytes(outcome.cached_bytes_mean as usize),
     )
 }
 
 /// The same settings in both, in one order.
 fn strips(report: &Report<'_>) -> String {
     const HITS: (f64, f64) = (128.0, 24.0);
-    const IDLE: (f64, f64) = (330.0, 170.0);
+    const CACHED: (f64, f64) = (330.0, 170.0);
     let mut order: Vec<usize> = (0..report.outcomes.len()).collect();
     order.sort_by_key(|&index| {
         let outcome = &report.outcomes[index];
-        (outcome.idle_bytes_max, outcome.idle_bytes_mean as usize)
+        (outcome.cached_bytes_max, outcome.cached_bytes_mean as usize)
     });
     let least = report.outcomes.iter().map(Outcome::hit_rate).fold(1.0, f64::min);
     // Hit rates are close to 1: the axis shows what is below it.
     let span = (1.0 - least).max(0.001) * 1.1;
     let hits = Axis { from: 1.0 - span, to: 1.0, start: HITS.0, end: HITS.1, log: false };
     let extremes = |figure: fn(&Outcome) -> f64| report.outcomes.iter().map(figure).map(|bytes| bytes.max(64.0));
-    let low = extremes(|outcome| outcome.idle_bytes_mean).fold(f64::MAX, f64::min);
-    let high = extremes(|outcome| outcome.idle_bytes_max as f64).fold(0.0, f64::max);
-    let idle = Axis { from: low / 1.5, to: high * 1.2, start: IDLE.0, end: IDLE.1, log: true };
-    let mut out = svg(362.0, "Hit rate and idle bytes per setting");
+    let low = extremes(|outcome| outcome.cached_bytes_mean).fold(f64::MAX, f64::min);
+    let high = extremes(|outcome| outcome.cached_bytes_max as f64).fold(0.0, f64::max);
+    let cached = Axis { from: low / 1.5, to: high * 1.2, start: CACHED.0, end: CACHED.1, log: true };
+    let mut out = svg(362.0, "Hit rate and cached bytes per setting");
     let _ = write!(
         out,
-        "<text class=\"panel\" x=\"{LEFT}\" y=\"12\">hit rate</text><text class=\"panel\" x=\"{LEFT}\" y=\"158\">idle \
+        "<text class=\"panel\" x=\"{LEFT}\" y=\"12\">hit rate</text><text class=\"panel\" x=\"{LEFT}\" y=\"158\">cached \
          bytes, mean to worst</text>"
     );
     let digits = if span < 0.02 { 2 } else { 1 };
@@ -419,8 +420,8 @@ fn strips(report: &Report<'_>) -> String {
         let rate = 1.0 - span * share;
         y_line(&mut out, hits.at(rate), &format!("{:.digits$} %", rate * 100.0));
     }
-    for size in byte_ticks(idle.from, idle.to, 6) {
-        y_line(&mut out, idle.at(size), &bytes(size as usize));
+    for size in byte_ticks(cached.from, cached.to, 6) {
+        y_line(&mut out, cached.at(size), &bytes(size as usize));
     }
     let step = (RIGHT - LEFT) / order.len() as f64;
     for (place, &index) in order.iter().enumerate() {
@@ -428,7 +429,7 @@ fn strips(report: &Report<'_>) -> String {
         let x = LEFT + (place as f64 + 0.5) * step;
         let policy = POLICIES.iter().position(|&other| other == setting.policy).unwrap_or(0);
         let (top, bottom) =
-            (idle.at((outcome.idle_bytes_max as f64).max(64.0)), idle.at(outcome.idle_bytes_mean.max(64.0)));
+            (cached.at((outcome.cached_bytes_max as f64).max(64.0)), cached.at(outcome.cached_bytes_mean.max(64.0)));
         if index == report.best {
             let _ = write!(
                 out,
@@ -437,7 +438,7 @@ fn strips(report: &Report<'_>) -> String {
                 x - step / 2.0 - 2.0,
                 HITS.1,
                 step + 4.0,
-                IDLE.0 - HITS.1 + 6.0,
+                CACHED.0 - HITS.1 + 6.0,
             );
         }
         let title = escape(&format!("{setting}\n{}", summary(outcome)));
@@ -457,13 +458,13 @@ fn strips(report: &Report<'_>) -> String {
 fn table(html: &mut String, report: &Report<'_>) {
     let front = choice::front(&report.outcomes);
     let mut order: Vec<usize> = (0..report.outcomes.len()).collect();
-    order.sort_by_key(|&index| (!front[index], report.outcomes[index].idle_bytes_max));
+    order.sort_by_key(|&index| (!front[index], report.outcomes[index].cached_bytes_max));
     let _ = write!(
         html,
         "<section class=\"card\"><details><summary><h2>All {} settings</h2></summary><p>Those that no other beats in \
          both work and memory come first, in bold.</p><div class=\"plot\"><table class=\"all\"><tr><th>default size</th>\
          <th>growth</th><th>max percentile</th><th>threshold</th><th>hit rate</th><th>growths / use</th><th>work / use\
-         </th><th>idle, mean</th><th>idle, worst</th></tr>",
+         </th><th>cached, mean</th><th>cached, worst</th></tr>",
         order.len()
     );
     for index in order {
@@ -480,8 +481,8 @@ fn table(html: &mut String, report: &Report<'_>) {
             outcome.hit_rate() * 100.0,
             outcome.growths_per_use(),
             outcome.overhead_ns(),
-            bytes(outcome.idle_bytes_mean as usize),
-            bytes(outcome.idle_bytes_max),
+            bytes(outcome.cached_bytes_mean as usize),
+            bytes(outcome.cached_bytes_max),
         );
     }
     html.push_str("</table></div></details></section>\n");

@@ -26,10 +26,10 @@ pub(crate) struct Outcome {
     pub(crate) allocated: u64,
     /// Bytes that growing copied.
     pub(crate) copied_bytes: u64,
-    pub(crate) idle_bytes_mean: f64,
+    pub(crate) cached_bytes_mean: f64,
     /// The high-water mark: the worst case.
-    pub(crate) idle_bytes_max: usize,
-    /// Of idle and lent buffers together.
+    pub(crate) cached_bytes_max: usize,
+    /// Of cached and borrowed buffers together.
     pub(crate) held_bytes_max: usize,
     /// Each change of the sizes, and what they were at first and at the end.
     pub(crate) learned: Vec<Learned>,
@@ -80,20 +80,20 @@ pub(crate) fn replay(lengths: &[u32], builder: Builder, usage: Usage) -> Outcome
     let chunk = vec![0x5a; usage.append];
     let mut in_flight = VecDeque::with_capacity(usage.in_flight);
     let mut seen = Seen::default();
-    let mut lent_bytes = 0;
+    let mut borrowed_bytes = 0;
     let mut copied_bytes = 0;
     let mut learned = vec![Learned { after: 0, default_size: pool.default_size(), max_size: pool.max_size() }];
     for (index, &length) in lengths.iter().enumerate() {
         if in_flight.len() == usage.in_flight {
             if let Some(buf) = in_flight.pop_front() {
-                lent_bytes -= capacity(&buf);
+                borrowed_bytes -= capacity(&buf);
             }
             note_sizes(&mut learned, index, pool.default_size(), pool.max_size());
         }
-        // Between a put and the next get, when most lies idle. Every use of a short trace, so that no peak is missed; of a
+        // Between a put and the next get, when most is cached. Every use of a short trace, so that no peak is missed; of a
         // long one often enough.
         if index % SAMPLE_EVERY == 0 || lengths.len() < SAMPLE_ALL_BELOW {
-            seen.sample(pool.stats().retained_bytes, lent_bytes);
+            seen.sample(pool.stats().retained_bytes, borrowed_bytes);
         }
         let mut buf = pool.get();
         // A class is all that the pool sees of a length; above the largest it sees nothing.
@@ -107,18 +107,18 @@ pub(crate) fn replay(lengths: &[u32], builder: Builder, usage: Usage) -> Outcome
             }
             left -= part;
         }
-        lent_bytes += capacity(&buf);
-        seen.held_bytes_max = seen.held_bytes_max.max(lent_bytes);
+        borrowed_bytes += capacity(&buf);
+        seen.held_bytes_max = seen.held_bytes_max.max(borrowed_bytes);
         in_flight.push_back(buf);
         if index % usage.rate == usage.rate - 1 {
             pool.trim();
         }
     }
-    // All at rest at once is the most that lies idle.
+    // All returned at once: the most that is cached.
     while let Some(buf) = in_flight.pop_front() {
-        lent_bytes -= capacity(&buf);
+        borrowed_bytes -= capacity(&buf);
         drop(buf);
-        seen.peak(pool.stats().retained_bytes, lent_bytes);
+        seen.peak(pool.stats().retained_bytes, borrowed_bytes);
     }
     note_sizes(&mut learned, lengths.len(), pool.default_size(), pool.max_size());
     let stats = pool.stats();
@@ -129,8 +129,8 @@ pub(crate) fn replay(lengths: &[u32], builder: Builder, usage: Usage) -> Outcome
         growths: stats.growths,
         allocated: stats.allocated,
         copied_bytes,
-        idle_bytes_mean: seen.idle_sum / seen.samples as f64,
-        idle_bytes_max: seen.idle_bytes_max,
+        cached_bytes_mean: seen.cached_sum / seen.samples as f64,
+        cached_bytes_max: seen.cached_bytes_max,
         held_bytes_max: seen.held_bytes_max,
         learned,
         calibrations: stats.calibrations,
@@ -154,21 +154,21 @@ fn note_sizes(learned: &mut Vec<Learned>, after: usize, default_size: usize, max
 #[derive(Default)]
 struct Seen {
     samples: u64,
-    idle_sum: f64,
-    idle_bytes_max: usize,
+    cached_sum: f64,
+    cached_bytes_max: usize,
     held_bytes_max: usize,
 }
 
 impl Seen {
-    fn sample(&mut self, idle_bytes: usize, lent_bytes: usize) {
+    fn sample(&mut self, cached_bytes: usize, borrowed_bytes: usize) {
         self.samples += 1;
-        self.idle_sum += idle_bytes as f64;
-        self.peak(idle_bytes, lent_bytes);
+        self.cached_sum += cached_bytes as f64;
+        self.peak(cached_bytes, borrowed_bytes);
     }
 
-    fn peak(&mut self, idle_bytes: usize, lent_bytes: usize) {
-        self.idle_bytes_max = self.idle_bytes_max.max(idle_bytes);
-        self.held_bytes_max = self.held_bytes_max.max(idle_bytes + lent_bytes);
+    fn peak(&mut self, cached_bytes: usize, borrowed_bytes: usize) {
+        self.cached_bytes_max = self.cached_bytes_max.max(cached_bytes);
+        self.held_bytes_max = self.held_bytes_max.max(cached_bytes + borrowed_bytes);
     }
 }
 
@@ -206,11 +206,11 @@ mod tests {
     }
 
     #[test]
-    fn as_many_buffers_are_out_as_are_in_flight_and_all_of_them_lie_idle_at_the_end() {
+    fn as_many_buffers_are_borrowed_as_are_in_flight_and_all_of_them_are_cached_at_the_end() {
         let usage = Usage { in_flight: 8, ..USAGE };
         let outcome = replay(&[1000; 500], builder().default_size(1024), usage);
         assert_eq!((outcome.growths, outcome.allocated), (0, 8));
-        assert_eq!((outcome.idle_bytes_max, outcome.held_bytes_max), (8192, 8192));
+        assert_eq!((outcome.cached_bytes_max, outcome.held_bytes_max), (8192, 8192));
     }
 
     #[test]
@@ -219,9 +219,9 @@ mod tests {
         lengths[50] = 300_000;
         let usage = Usage { rate: 10, ..USAGE };
         let outcome = replay(&lengths, builder(), usage);
-        // All classes that the giant grew through lie idle after it: 64 + 128 + … + 512 Ki.
-        assert_eq!(outcome.idle_bytes_max, (1 << 20) - 64);
-        assert!(outcome.idle_bytes_mean < 60_000.0, "{}", outcome.idle_bytes_mean);
+        // All classes that the giant grew through are cached after it: 64 + 128 + … + 512 Ki.
+        assert_eq!(outcome.cached_bytes_max, (1 << 20) - 64);
+        assert!(outcome.cached_bytes_mean < 60_000.0, "{}", outcome.cached_bytes_mean);
     }
 
     #[test]

@@ -82,7 +82,7 @@ impl fmt::Display for Setting {
         let growth = if self.growth == Growth::MaxSize { "to max size" } else { "next class" };
         write!(
             f,
-            "{}, {growth}, ceiling {}, every {}",
+            "{}, {growth}, max size {}, every {}",
             policy_name(self.policy),
             percent(self.max_percentile),
             separated(self.threshold)

@@ -33,10 +33,22 @@ fn a_bad_trace_gives_one_line_with_its_place_and_exit_code_1() {
 }
 
 #[test]
-fn a_wrong_call_exits_with_2() {
-    assert_eq!(tune(&["--frob"]).0.status.code(), Some(2));
-    assert_eq!(tune(&[]).0.status.code(), Some(2));
-    assert_eq!(tune(&["--help"]).0.status.code(), Some(0));
+fn a_wrong_call_is_named_in_one_line_and_exits_with_2() {
+    for (arguments, says) in [
+        (&["--frob"][..], "tune: invalid option '--frob'; see --help\n"),
+        (&["a", "--rate", "fast"], "tune: --rate is a number from 1 to 1000000000, not \"fast\"\n"),
+        (&[], "tune: which FILE? See --help\n"),
+    ] {
+        let (output, out, err) = tune(arguments);
+        assert_eq!((output.status.code(), out.as_str(), err.as_str()), (Some(2), "", says));
+    }
+}
+
+#[test]
+fn help_is_printed_to_standard_output() {
+    let (output, out, err) = tune(&["--help"]);
+    assert!(output.status.success() && err.is_empty(), "{err}");
+    assert!(out.contains("Usage: tune [OPTIONS] FILE"), "{out}");
 }
 
 /// Progress goes to a terminal or nowhere; the page holds every setting and fetches nothing.
@@ -47,7 +59,7 @@ fn a_log_gives_code_and_a_page_that_stands_alone() {
     let page = log.with_extension("html");
     let (output, out, err) = tune(&["--lines", log.to_str().unwrap(), "--html", page.to_str().unwrap()]);
     assert!(output.status.success() && err.is_empty(), "{err}");
-    for claim in ["hit rate", "growths per use", "idle bytes, worst case", "static POOL: Pool = Pool::builder()"] {
+    for claim in ["hit rate", "growths per use", "cached bytes, worst case", "static POOL: Pool = Pool::builder()"] {
         assert!(out.contains(claim), "{claim}: {out}");
     }
     let html = fs::read_to_string(page).unwrap();
