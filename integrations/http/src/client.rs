@@ -69,30 +69,49 @@ impl Client {
     }
 }
 
-/// Asks for articles over several connections, and compares each body with what it must be. Requests per second.
+/// A path, and the body that belongs to it.
+pub struct Page {
+    path: String,
+    body: Vec<u8>,
+}
+
+/// All articles.
+#[must_use]
+pub fn articles() -> Vec<Page> {
+    (0..ARTICLES).map(|id| page(format!("/articles/{id}"), &Article::new(id))).collect()
+}
+
+/// An article with so many comments.
+#[must_use]
+pub fn with_comments(comments: usize) -> Vec<Page> {
+    vec![page(format!("/comments/{comments}"), &Article::with_comments(0, comments))]
+}
+
+fn page(path: String, article: &Article) -> Page {
+    Page { path, body: serde_json::to_vec(article).expect("an article can be serialized") }
+}
+
+/// Asks for pages over several connections, and compares each body with what it must be. Requests per second.
 ///
 /// # Errors
 ///
 /// The first of a connection, and a body that is wrong.
-pub fn load(address: SocketAddr, requests: usize, connections: usize) -> io::Result<f64> {
+pub fn load(address: SocketAddr, pages: &[Page], requests: usize, connections: usize) -> io::Result<f64> {
     if requests > REQUESTS_MAX {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("more than {REQUESTS_MAX} requests")));
     }
-    let expected: Vec<Vec<u8>> =
-        (0..ARTICLES).map(|id| serde_json::to_vec(&Article::new(id))).collect::<Result<_, _>>()?;
     let each = requests / connections;
     let began = Instant::now();
     thread::scope(|scope| {
         let threads: Vec<_> = (0..connections)
             .map(|connection| {
-                let expected = &expected;
                 scope.spawn(move || -> io::Result<()> {
                     let mut client = Client::connect(address)?;
                     for request in 0..each {
-                        let id = (connection * 131 + request * 7) % ARTICLES;
-                        let (status, body) = client.get(&format!("/articles/{id}"))?;
-                        if status != 200 || body != expected[id] {
-                            return Err(io::Error::other(format!("article {id} is wrong, status {status}")));
+                        let page = &pages[(connection * 131 + request * 7) % pages.len()];
+                        let (status, body) = client.get(&page.path)?;
+                        if status != 200 || body != page.body {
+                            return Err(io::Error::other(format!("{} is wrong, status {status}", page.path)));
                         }
                     }
                     Ok(())
