@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use bytebufferpool::{Pool, Registry, metrics};
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -70,9 +71,9 @@ fn pages_made_under_load_keep_to_the_budget() {
     let exporter = export(|| metrics::publish_all(&POOLS));
     for _ in 0..50 {
         let page = scrape(exporter.address()).unwrap();
-        let idle: f64 =
+        let cached: f64 =
             names.map(|name| value(&page, &format!("bytebufferpool_retained_bytes{{pool=\"{name}\"}}"))).iter().sum();
-        assert!(idle <= BUDGET as f64, "{idle} bytes of {BUDGET}:\n{page}");
+        assert!(cached <= BUDGET as f64, "{cached} bytes of {BUDGET}:\n{page}");
     }
     ENDS.store(true, Ordering::Relaxed);
     workers.into_iter().for_each(|worker| worker.join().unwrap());
@@ -91,6 +92,54 @@ fn figures_of_a_pool_that_is_gone_stay_on_the_page() {
     assert_eq!(value(&scrape(exporter.address()).unwrap(), gets), 1.0);
     registry.get_or_create("lines", Pool::builder()).unwrap();
     assert_eq!(value(&scrape(exporter.address()).unwrap(), gets), 1.0, "the new pool has had none");
+}
+
+/// The queries of the cookbook name figures that the exporter has.
+#[test]
+fn every_figure_that_the_cookbook_queries_is_on_the_page() {
+    let pool = Pool::new();
+    let exporter = export(move || metrics::publish("lines", &pool));
+    let page = scrape(exporter.address()).unwrap();
+    let queries = include_str!("../../../docs/cookbook/metrics.md").split("```promql\n").skip(1);
+    let queries: String = queries.map(|rest| rest.split("```").next().unwrap()).collect();
+    let is_in_name = |letter: char| letter.is_ascii_lowercase() || letter == '_';
+    let names: Vec<_> =
+        queries.split(|letter| !is_in_name(letter)).filter(|word| word.starts_with("bytebufferpool_")).collect();
+    for asked in ["bytebufferpool_allocated_total", "bytebufferpool_hits_total", "bytebufferpool_misses_total"] {
+        assert!(names.contains(&asked), "{asked} is to be graphed:\n{queries}");
+    }
+    for name in names {
+        assert!(page.contains(&format!("\n{name}{{")), "{name} is in the cookbook, but not in:\n{page}");
+    }
+}
+
+/// Why the cookbook graphs allocations per get: each get finds a cached buffer, and one in 25 outgrows what is kept.
+#[test]
+fn allocations_per_get_show_what_hits_hide() {
+    const GETS: usize = 100_000;
+    // It neither learns nor trims, so that chance has no part in it.
+    let builder = Pool::builder().max_size_limit(16 << 10).calibrate_calls_threshold(1 << 30);
+    let pool = Arc::new(builder.trim_interval(Duration::from_secs(1 << 20)).build());
+    let published = Arc::clone(&pool);
+    let exporter = export(move || metrics::publish("lines", &published));
+    drop(pool.get());
+    let read = || {
+        let page = scrape(exporter.address()).unwrap();
+        ["allocated", "hits", "misses"]
+            .map(|name| value(&page, &format!("bytebufferpool_{name}_total{{pool=\"lines\"}}")))
+    };
+    let before = read();
+    for number in 0..GETS {
+        let mut buf = pool.get();
+        for _ in 0..if number % 25 == 0 { 400 } else { 1 } {
+            buf.push_str("a piece of fifty bytes, one of a few or of hundreds");
+        }
+    }
+    let after = read();
+    let [allocated, hits, misses] = [0, 1, 2].map(|index| after[index] - before[index]);
+    assert_eq!((hits, misses), (GETS as f64, 0.0));
+    let per_get = allocated / (hits + misses);
+    assert!((0.04..0.045).contains(&per_get), "{per_get} allocations per get");
 }
 
 #[test]
