@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// What a handler does with one pool.
@@ -63,11 +64,7 @@ pub const PHASES: [Phase; 8] = [
     Phase {
         name: "larger",
         parts: 8,
-        work: [
-            work(8_000, (2_500, 4 * KIB), 16),
-            work(800, (20_000, 32 * KIB), 16),
-            work(80, (300_000, 4 << 20), 2),
-        ],
+        work: [work(8_000, (2_500, 4 * KIB), 16), work(800, (20_000, 32 * KIB), 16), work(80, (300_000, 4 << 20), 2)],
         ..STEADY
     },
     Phase { name: "giants", parts: 8, giants: true, ..STEADY },
@@ -101,6 +98,10 @@ impl Day {
 
     pub fn elapsed(&self) -> Duration {
         self.began.elapsed()
+    }
+
+    pub fn sleep_until(&self, at: Duration) {
+        thread::sleep(at.saturating_sub(self.elapsed()));
     }
 
     /// The first is 0.

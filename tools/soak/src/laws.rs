@@ -30,11 +30,9 @@ impl fmt::Display for Broken {
 impl std::error::Error for Broken {}
 
 /// `least_left` is the least that budget + in use - alive ever was.
-pub fn budget_is_kept(name: &str, bytes: usize, least_left: i64) -> Result<(), String> {
-    if least_left < 0 {
-        return Err(format!("{} bytes above the {name} budget of {bytes} and what was in use", -least_left));
-    }
-    Ok(())
+pub fn budget_is_kept(bytes: usize, least_left: i64) -> Result<(), String> {
+    let is_kept = least_left >= 0;
+    is_kept.then_some(()).ok_or_else(|| format!("{} bytes above {bytes} and what was in use", -least_left))
 }
 
 /// What the witness has seen of the pools of one budget, at rest.
@@ -46,18 +44,16 @@ pub struct Witnessed {
 /// `pools` are those of one budget.
 pub fn counters_agree(pools: &[(&'static str, Stats)], witnessed: &Witnessed) -> Result<(), String> {
     for (name, stats) in pools {
-        catch_unwind(|| assert_balanced(stats, name)).map_err(|panic| match panic.downcast::<String>() {
-            Ok(figures) => *figures,
-            Err(_) => format!("{name}: {stats}"),
-        })?;
+        catch_unwind(|| assert_balanced(stats, name))
+            .map_err(|panic| panic.downcast::<String>().map_or_else(|_| (*name).to_owned(), |figures| *figures))?;
     }
     let cached: usize = pools.iter().map(|(_, stats)| stats.retained_bytes).sum();
-    if cached as i64 != witnessed.cached_bytes {
-        return Err(format!("{cached} bytes cached, {} of them alive", witnessed.cached_bytes));
-    }
     let outstanding: u64 = pools.iter().map(|(_, stats)| stats.outstanding).sum();
-    if outstanding != witnessed.in_use {
-        return Err(format!("{outstanding} buffers outstanding, {} in use", witnessed.in_use));
+    let Witnessed { cached_bytes, in_use } = *witnessed;
+    if (cached as i64, outstanding) != (cached_bytes, in_use) {
+        return Err(format!(
+            "{cached} bytes cached and {outstanding} buffers outstanding; the witness has {cached_bytes} and {in_use}"
+        ));
     }
     Ok(())
 }
@@ -72,30 +68,24 @@ pub struct PhaseMemory {
 /// Empty for fewer than three periods. Where their number has no third, the first part is the longest.
 pub fn memory_by_phase(samples: &[Sample], periods: u32) -> Vec<PhaseMemory> {
     let third = (periods / 3 * PARTS) as usize;
-    if third == 0 {
-        return Vec::new();
-    }
     let (before, last) = samples.split_at(samples.len() - third);
     let middle = &before[before.len() - third..];
     let median = |samples: &[Sample], phase: usize| {
         let of_phase = samples.iter().filter(|sample| sample.phase == phase);
         let mut bytes: Vec<usize> = of_phase.map(|sample| sample.resident_bytes).collect();
         bytes.sort_unstable();
-        bytes.get(bytes.len() / 2).copied().unwrap_or(0)
+        bytes.get(bytes.len() / 2).copied()
     };
-    let of_phase = |(phase, about): (usize, &crate::day::Phase)| PhaseMemory {
-        phase: about.name,
-        middle: median(middle, phase),
-        last: median(last, phase),
+    let of_phase = |phase| {
+        let (middle, last) = (median(middle, phase)?, median(last, phase)?);
+        Some(PhaseMemory { phase: PHASES[phase].name, middle, last })
     };
-    PHASES.iter().enumerate().map(of_phase).collect()
+    (0..PHASES.len()).filter_map(of_phase).collect()
 }
 
 pub fn memory_stays(memory: &[PhaseMemory]) -> Result<(), String> {
-    for PhaseMemory { phase, middle, last } in memory {
-        if *last as f64 > 1.1 * *middle as f64 {
-            return Err(format!("in phase \"{phase}\" {} KiB after {} KiB", last >> 10, middle >> 10));
-        }
+    match memory.iter().find(|memory| memory.last as f64 > 1.1 * memory.middle as f64) {
+        Some(PhaseMemory { phase, middle, last }) => Err(format!("{phase}: {last} bytes after {middle}")),
+        None => Ok(()),
     }
-    Ok(())
 }

@@ -13,6 +13,8 @@ pub struct Kind {
     pub name: &'static str,
     pub pool: Arc<Pool>,
     pub budget: &'static Budget,
+    /// The least size of its buffers.
+    size_min: usize,
     default_size_limit: usize,
 }
 
@@ -21,10 +23,10 @@ pub fn open() -> [Kind; 3] {
     OWN.reset();
     COMMON.reset();
     let registry = Registry::with_budget(COMMON.bytes);
-    let common = |name, size, size_limit| {
-        let builder = Pool::builder().default_size(size).default_size_limit(size_limit);
+    let common = |name, size_min, default_size_limit| {
+        let builder = Pool::builder().default_size(size_min).default_size_limit(default_size_limit);
         let pool = registry.get_or_create(name, builder).expect("valid");
-        Kind { name, pool, budget: &COMMON, default_size_limit: size_limit }
+        Kind { name, pool, budget: &COMMON, size_min, default_size_limit }
     };
     let lines = Pool::builder()
         .default_size(SIZE_MIN)
@@ -33,7 +35,13 @@ pub fn open() -> [Kind; 3] {
         .retained_bytes_max(OWN.bytes)
         .build();
     [
-        Kind { name: "lines", pool: Arc::new(lines), budget: &OWN, default_size_limit: OWN_SIZE_MAX },
+        Kind {
+            name: "lines",
+            pool: Arc::new(lines),
+            budget: &OWN,
+            size_min: SIZE_MIN,
+            default_size_limit: OWN_SIZE_MAX,
+        },
         common("records", 8 << 10, 32 << 10),
         common("bodies", 64 << 10, 256 << 10),
     ]
@@ -61,10 +69,11 @@ impl Kind {
         lent
     }
 
-    /// A `Vec` of the program's own becomes the pool's; its capacity is no size class.
+    /// A `Vec` of the program's own becomes the pool's, which cuts it down to the class below.
     pub fn donate(&self, len: usize) {
-        let _while_it_is_cut = InUse::announce(self.budget, len);
-        let mut vec = Vec::with_capacity(len + 1);
+        let capacity = len.max(self.size_min) + 1;
+        let _while_it_is_cut = InUse::announce(self.budget, capacity);
+        let mut vec = Vec::with_capacity(capacity);
         vec.resize(len, 0xaa);
         self.pool.put(vec);
     }

@@ -21,12 +21,16 @@ const SLEEPERS: u64 = 8;
 pub struct Service<'a> {
     pub day: &'a Day,
     pub kinds: &'a [Kind; 3],
-    pub latency: &'a Latency,
+    pub latency: Latency,
 }
 
-impl<'a> Service<'a> {
+impl Service<'_> {
     /// Each thread has its own seed, made of the one given.
-    pub fn start<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>, seed: u64) -> Vec<ScopedJoinHandle<'scope, ()>> {
+    pub fn start<'scope>(
+        &'scope self,
+        scope: &'scope Scope<'scope, '_>,
+        seed: u64,
+    ) -> Vec<ScopedJoinHandle<'scope, ()>> {
         let mut seeds = Rng::with_seed(seed);
         let mut threads = Vec::new();
         for _ in 0..HANDLERS {

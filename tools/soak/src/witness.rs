@@ -22,32 +22,31 @@ struct Witness;
 
 /// A budget in bytes, and what its witness counts.
 pub struct Budget {
-    pub name: &'static str,
     pub bytes: usize,
     left: AtomicI64,
     least_left: AtomicI64,
-    buffers_in_use: AtomicU64,
+    in_use: AtomicU64,
 }
 
-pub static OWN: Budget = Budget::new("own", 4 << 20);
-pub static COMMON: Budget = Budget::new("common", 48 << 20);
+pub static OWN: Budget = Budget::new(4 << 20);
+pub static COMMON: Budget = Budget::new(48 << 20);
 
 pub const SIZE_MIN: usize = 1 << 10;
 /// The largest block of the pool with a budget of its own.
 pub const OWN_SIZE_MAX: usize = 4 << 10;
 
 impl Budget {
-    const fn new(name: &'static str, bytes: usize) -> Budget {
+    const fn new(bytes: usize) -> Budget {
         let left = AtomicI64::new(bytes as i64);
         let least_left = AtomicI64::new(bytes as i64);
-        Budget { name, bytes, left, least_left, buffers_in_use: AtomicU64::new(0) }
+        Budget { bytes, left, least_left, in_use: AtomicU64::new(0) }
     }
 
     /// Begins anew; no pool may have a block.
     pub fn reset(&self) {
         self.left.store(self.bytes as i64, SeqCst);
         self.least_left.store(self.bytes as i64, SeqCst);
-        self.buffers_in_use.store(0, SeqCst);
+        self.in_use.store(0, SeqCst);
     }
 
     /// Budget + in use - alive. With no operation in flight it is the budget less what is cached.
@@ -60,8 +59,9 @@ impl Budget {
         self.least_left.load(SeqCst)
     }
 
-    pub fn buffers_in_use(&self) -> u64 {
-        self.buffers_in_use.load(SeqCst)
+    /// Buffers, not bytes.
+    pub fn in_use(&self) -> u64 {
+        self.in_use.load(SeqCst)
     }
 
     fn of(size: usize, align: usize) -> Option<&'static Budget> {
@@ -92,7 +92,7 @@ pub struct InUse {
 impl InUse {
     /// Before a get of `capacity` bytes.
     pub fn announce(budget: &'static Budget, capacity: usize) -> InUse {
-        budget.buffers_in_use.fetch_add(1, SeqCst);
+        budget.in_use.fetch_add(1, SeqCst);
         let bytes = most(capacity);
         budget.give(bytes);
         InUse { budget, bytes }
@@ -115,7 +115,7 @@ impl InUse {
 impl Drop for InUse {
     fn drop(&mut self) {
         self.budget.take(self.bytes);
-        self.budget.buffers_in_use.fetch_sub(1, SeqCst);
+        self.budget.in_use.fetch_sub(1, SeqCst);
     }
 }
 
@@ -153,5 +153,16 @@ unsafe impl GlobalAlloc for Witness {
             budget.give(layout.size());
         }
         moved
+    }
+}
+
+/// Without this glibc maps no block below 32 MiB by itself once it has freed a large one, and keeps what lies below small
+/// blocks for ever. It is what `MALLOC_MMAP_THRESHOLD_=131072 MALLOC_ARENA_MAX=2` in the environment does.
+pub fn give_back_large_blocks() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the program has one thread yet, and both are values that mallopt documents.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 128 << 10);
+        libc::mallopt(libc::M_ARENA_MAX, 2);
     }
 }
