@@ -1,4 +1,4 @@
-//! What does a heavy tail cost, in time and in memory? Idle bytes are printed beside each time.
+//! What does a heavy tail cost, in time and in memory? Cached bytes are printed beside each time.
 //!
 //! `cargo bench --bench mix`
 // criterion's macros make public functions.
@@ -11,23 +11,16 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 #[path = "support/workload.rs"]
 mod workload;
-use workload::{IN_FLIGHT, MIX_MESSAGES, MIX_PIECE_SIZE, mix_sizes, payload, pieces};
+use workload::{IN_FLIGHT, MIX_MESSAGES, MIX_PIECE_SIZE, hold_newest, mix_sizes, payload, places, write_message};
 
 /// Every message written in appends, the newest of them held.
 fn pass<'p>(pool: &'p Pool, sizes: &[usize], payload: &[u8], held: &mut [Option<PooledBuf<&'p Pool>>]) {
-    for (index, &size) in sizes.iter().enumerate() {
-        let place = index % held.len();
-        held[place] = None;
+    hold_newest(sizes, held, |size| {
         let mut buf = pool.get();
-        for piece in pieces(payload, size, MIX_PIECE_SIZE) {
-            buf.extend_from_slice(black_box(piece));
-        }
-        held[place] = Some(buf);
-    }
-}
-
-fn places<'p>(count: usize) -> Vec<Option<PooledBuf<&'p Pool>>> {
-    (0..count).map(|_| None).collect()
+        write_message(&mut buf, payload, size, MIX_PIECE_SIZE);
+        black_box(buf.as_slice());
+        buf
+    });
 }
 
 fn mix(c: &mut Criterion) {
@@ -45,7 +38,7 @@ fn mix(c: &mut Criterion) {
         });
         let stats = pool.stats();
         let growths = stats.growths as f64 / stats.gets as f64;
-        println!("  {} B idle afterwards, {growths:.3} growths per use", stats.retained_bytes);
+        println!("  {} B cached afterwards, {growths:.3} growths per use", stats.retained_bytes);
     }
     group.throughput(Throughput::Elements(1000));
     group.bench_function("first 1000 of a new pool, 64 in flight", |b| {

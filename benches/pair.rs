@@ -7,22 +7,20 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use bytebufferpool::{CLASSES, MAX_CLASS_SIZE, MIN_CLASS_SIZE, Pool};
+use bytebufferpool::{CLASSES, MIN_CLASS_SIZE, Pool};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 
-/// A pool whose plain `get` has learnt to give `size` bytes.
-fn learnt(size: usize) -> Pool {
-    let pool = Pool::builder().default_size_limit(MAX_CLASS_SIZE).build();
-    pool.get().resize(size, 0);
-    pool.calibrate();
-    assert_eq!(pool.default_size(), size);
-    pool
+#[path = "support/workload.rs"]
+mod workload;
+
+fn learned(size: usize) -> Pool {
+    workload::learned(Pool::builder(), size)
 }
 
 fn every_class(c: &mut Criterion) {
     let mut group = c.benchmark_group("pair");
     for size in (0..CLASSES).map(|class| MIN_CLASS_SIZE << class) {
-        let pool = learnt(size);
+        let pool = learned(size);
         group.bench_function(BenchmarkId::new("get", size), |b| {
             b.iter(|| {
                 black_box(&mut pool.get());
@@ -39,7 +37,7 @@ fn every_class(c: &mut Criterion) {
 
 fn other_doors(c: &mut Criterion) {
     let mut group = c.benchmark_group("pair");
-    let owned = Arc::new(learnt(1024));
+    let owned = Arc::new(learned(1024));
     group.bench_function("get_owned/1024", |b| {
         b.iter(|| {
             black_box(&mut owned.get_owned());
@@ -53,7 +51,7 @@ fn other_doors(c: &mut Criterion) {
     group.bench_function("into_vec and put/1024", |b| {
         b.iter(|| owned.put(black_box(owned.get().into_vec())));
     });
-    let [a, b] = [learnt(1024), learnt(1024)];
+    let [a, b] = [learned(1024), learned(1024)];
     group.bench_function("two pools alternating/1024", |bencher| {
         bencher.iter(|| {
             black_box(&mut a.get());

@@ -5,8 +5,6 @@
 // criterion's macros make public functions.
 #![allow(missing_docs)]
 
-use std::hint::black_box;
-
 use bytebufferpool::Pool;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
@@ -15,17 +13,7 @@ mod together;
 #[path = "support/workload.rs"]
 mod workload;
 use together::together;
-use workload::{LOG_PIECE, LOG_PIECES};
-
-fn log_lines(pool: &Pool, count: u64) {
-    for _ in 0..count {
-        let mut buf = pool.get();
-        for _ in 0..LOG_PIECES {
-            buf.extend_from_slice(black_box(LOG_PIECE));
-        }
-        black_box(buf.as_slice());
-    }
-}
+use workload::log_lines;
 
 fn parallel(c: &mut Criterion) {
     let mut group = c.benchmark_group("parallel");

@@ -7,21 +7,22 @@
 #![allow(missing_docs)]
 
 use std::hint::black_box;
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use bytebufferpool::Pool;
 
+#[path = "support/sleepers.rs"]
+mod support;
+use support::{JUDGED, MIB, STACK_BYTES, Sleepers, WithSleepers, fill_cache, use_small};
+
 const ROUNDS: usize = 15;
 const OTHER_POOLS: usize = 10_000;
-const MIB: usize = 1 << 20;
-const STACK_BYTES: usize = 256 << 10;
 
-/// No interval ends by itself, and no calibration frees what sleepers left.
 fn pool() -> Pool {
-    Pool::builder().trim_interval(Duration::from_secs(1 << 30)).calibrate_calls_threshold(1 << 60).build()
+    support::builder().build()
 }
 
 /// One contender: a name, and what takes one sample in ns an operation.
@@ -63,67 +64,14 @@ fn time(count: u32, mut operation: impl FnMut()) -> f64 {
     start.elapsed().as_nanos() as f64 / f64::from(count)
 }
 
-/// A pool and threads that have used it and sleep until it is dropped.
-struct WithSleepers {
-    pool: Arc<Pool>,
-    end: Arc<Barrier>,
-    threads: Vec<thread::JoinHandle<()>>,
-}
-
-impl WithSleepers {
-    fn new(count: usize, work: fn(&Pool)) -> WithSleepers {
-        let pool = Arc::new(pool());
-        let end = Arc::new(Barrier::new(count + 1));
-        let sleeper = || {
-            let worked = Arc::new(Barrier::new(2));
-            let (pool, theirs, end) = (Arc::clone(&pool), Arc::clone(&worked), Arc::clone(&end));
-            let sleep = move || {
-                work(&pool);
-                drop(pool);
-                theirs.wait();
-                end.wait();
-            };
-            let thread = thread::Builder::new().stack_size(STACK_BYTES).spawn(sleep).expect("a thread");
-            worked.wait();
-            thread
-        };
-        let threads = (0..count).map(|_| sleeper()).collect();
-        // What overflowed their caches is not what is measured.
-        pool.purge();
-        WithSleepers { pool, end, threads }
-    }
-}
-
-impl Drop for WithSleepers {
-    fn drop(&mut self) {
-        self.end.wait();
-        self.threads.drain(..).for_each(|thread| thread.join().expect("no panic"));
-    }
-}
-
-fn fill_cache(pool: &Pool) {
-    let held: Vec<_> = (0..400).map(|nth| pool.get_with_capacity(64 << (nth % 10))).collect();
-    drop(held);
-}
-
-fn use_small(pool: &Pool) {
-    black_box(&mut pool.get_with_capacity(black_box(64)));
-}
-
 fn small_uses_while_others_sleep() {
-    type Sleepers = (&'static str, usize, fn(&Pool));
-    let sleepers: [Sleepers; 5] = [
-        ("nobody", 0, |_| ()),
-        ("1 after 32 MiB", 1, |pool| drop(pool.get_with_capacity(32 * MIB))),
-        ("32 after 1 MiB each", 32, |pool| drop(pool.get_with_capacity(MIB))),
-        ("250 after filling their caches", 250, fill_cache),
-        ("400 after filling their caches (not judged)", 400, |pool| {
-            fill_cache(pool);
-            pool.trim();
-            pool.trim();
-        }),
-    ];
-    let pools = sleepers.map(|(name, count, work)| (name, WithSleepers::new(count, work)));
+    let not_judged: Sleepers = ("400 after filling their caches (not judged)", 400, |pool| {
+        fill_cache(pool);
+        pool.trim();
+        pool.trim();
+    });
+    let sleepers = JUDGED.into_iter().chain([not_judged]);
+    let pools: Vec<_> = sleepers.map(|(name, count, work)| (name, WithSleepers::new(count, work))).collect();
     let rows = pools.iter().map(|(name, with)| {
         row(*name, || {
             let pool = &*with.pool;
@@ -281,11 +229,7 @@ fn misses_after_many_threads() {
 }
 
 fn small_uses_through_the_shared_part() {
-    let uncached = Pool::builder()
-        .thread_cache_bytes_max(0)
-        .trim_interval(Duration::from_secs(1 << 30))
-        .calibrate_calls_threshold(1 << 60)
-        .build();
+    let uncached = support::builder().thread_cache_bytes_max(0).build();
     let cached = pool();
     let rows = vec![
         row("thread caches on", || time(100_000, || use_small(&cached))),

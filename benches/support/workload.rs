@@ -3,6 +3,90 @@
 //! Everything is generated from fixed seeds, so that every contender and every run sees the same bytes.
 #![allow(dead_code)] // each binary uses its own part
 
+use std::fmt;
+use std::hint::black_box;
+
+use bytebufferpool::{Builder, Pool, PooledBuf};
+
+// ---- Uses: what is written, generic over what it is written into.
+
+/// Where a workload writes: a guard of this crate, of another pool, or a `Vec`.
+pub trait Sink {
+    fn extend(&mut self, bytes: &[u8]);
+}
+
+impl Sink for Vec<u8> {
+    #[inline(always)]
+    fn extend(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
+impl<P: AsRef<Pool>> Sink for PooledBuf<P> {
+    #[inline(always)]
+    fn extend(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
+/// `piece`, `count` times over: a log line, many small appends, or one write.
+#[inline(always)]
+pub fn write_pieces(out: &mut impl Sink, piece: &[u8], count: usize) {
+    for _ in 0..count {
+        out.extend(black_box(piece));
+    }
+}
+
+#[inline(always)]
+pub fn write_log_line(out: &mut impl Sink) {
+    write_pieces(out, LOG_PIECE, LOG_PIECES);
+}
+
+/// A message of `size` bytes in appends of `piece`, the last one shorter.
+#[inline(always)]
+pub fn write_message(out: &mut impl Sink, payload: &[u8], size: usize, piece: usize) {
+    for piece in pieces(payload, size, piece) {
+        out.extend(black_box(piece));
+    }
+}
+
+/// A message per size, the newest `held.len()` of them held.
+#[inline(always)]
+pub fn hold_newest<S: Copy, H>(sizes: &[S], held: &mut [Option<H>], mut message: impl FnMut(S) -> H) {
+    let mut oldest = 0;
+    for &size in sizes {
+        held[oldest] = None;
+        held[oldest] = Some(message(size));
+        oldest = if oldest + 1 == held.len() { 0 } else { oldest + 1 };
+    }
+}
+
+/// Places for [`hold_newest`].
+pub fn places<H>(count: usize) -> Vec<Option<H>> {
+    (0..count).map(|_| None).collect()
+}
+
+/// `count` log lines, each in a buffer of its own.
+#[inline(always)]
+pub fn log_lines(pool: &Pool, count: u64) {
+    for _ in 0..count {
+        let mut buf = pool.get();
+        write_log_line(&mut buf);
+        black_box(buf.as_slice());
+    }
+}
+
+/// A pool whose plain `get` has learned to give `size` bytes, which is the size of a class.
+pub fn learned(builder: Builder, size: usize) -> Pool {
+    let pool = builder.default_size_limit(bytebufferpool::MAX_CLASS_SIZE).build();
+    pool.get().resize(size, 0);
+    pool.calibrate();
+    assert_eq!(pool.default_size(), size, "a plain get of the row gives this class");
+    pool
+}
+
+// ---- Sizes, payloads and documents.
+
 /// SplitMix64 (Steele, Lea, Flood 2014): small, seedable, and good enough to draw sizes.
 pub struct Rng(pub u64);
 
@@ -46,7 +130,7 @@ const _: () = assert!(JSON_SIZE % JSON_PIECE_SIZE == 0);
 /// The heavy-tailed mix: log-normal, median 1 KiB, clamped to 64 B … 1 MiB.
 ///
 /// A sigma of 1.2 puts the mean at 2.1 KiB and one message in 20 000 above 100 KiB, so that buffers which are never
-/// cut down end at 128 KiB each, which is what the trial of DESIGN section 4 found in the peers.
+/// cut down end at 128 KiB each.
 pub fn mix_sizes(count: usize) -> Vec<usize> {
     let mut rng = Rng(0x6d69_7865_6421);
     let size = |rng: &mut Rng| (1024.0 * (1.2 * rng.normal()).exp()) as usize;
@@ -62,6 +146,13 @@ pub fn payload(len: usize) -> Vec<u8> {
 /// The pieces of `len` bytes in appends of `piece`, the last one shorter.
 pub fn pieces(payload: &[u8], len: usize, piece: usize) -> impl Iterator<Item = &[u8]> {
     (0..len.div_ceil(piece)).map(move |index| &payload[..piece.min(len - index * piece)])
+}
+
+/// Sizes from 64 B to `size_max`, each power of two as likely as any other.
+pub fn log_uniform_sizes(count: usize, size_max: usize) -> Vec<usize> {
+    let mut rng = Rng(0x6c6f_6775);
+    let octaves = (size_max as f64 / 64.0).log2();
+    (0..count).map(|_| ((64.0 * (octaves * rng.unit()).exp2()) as usize).clamp(64, size_max)).collect()
 }
 
 /// One record of the log formatter.
@@ -96,7 +187,7 @@ pub fn records(count: usize) -> Vec<Record> {
 }
 
 /// Formats a record as a log library does: many small pieces through `fmt`.
-pub fn format_record(out: &mut impl std::fmt::Write, r: &Record) -> std::fmt::Result {
+pub fn format_record(out: &mut impl fmt::Write, r: &Record) -> fmt::Result {
     writeln!(
         out,
         "{}.{:03} {:<5} {} user={} GET {} -> {} in {}us",

@@ -30,6 +30,9 @@ pub struct Circumstances {
     pub huge_pages: String,
     /// The load average of the minute before: at nought, nothing else was running.
     pub load: String,
+    /// Which processors the process may use, and which of them share a core. A host may place virtual ones as it likes.
+    #[serde(default)]
+    pub placement: String,
     pub date: String,
     pub command: String,
 }
@@ -54,6 +57,7 @@ impl Circumstances {
             c_library: known(c_library.as_deref()),
             huge_pages: known(Some(&read("/sys/kernel/mm/transparent_hugepage/enabled"))),
             load: known(read("/proc/loadavg").split_once(' ').map(|pair| pair.0)),
+            placement: placement(),
             date: date(seconds),
             command: command(binary.as_deref().unwrap_or("compare"), &arguments),
         }
@@ -67,10 +71,38 @@ impl Circumstances {
 
 impl fmt::Display for Circumstances {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Circumstances { cpu, threads, system, huge_pages, load, date, command, .. } = self;
+        let Circumstances { cpu, threads, system, huge_pages, load, placement, date, command, .. } = self;
         writeln!(f, "{cpu}, {threads} hardware threads; {system}; allocator: {}; {date}.", self.allocator())?;
-        writeln!(f, "Transparent huge pages: `{huge_pages}`. Load average when it began: {load}. Command: `{command}`.")
+        writeln!(f, "Transparent huge pages: `{huge_pages}`. Load average when it began: {load}. {placement}")?;
+        writeln!(f, "Command: `{command}`.")
     }
+}
+
+fn placement() -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let status = read("/proc/self/status");
+    let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).map_or("unknown", str::trim);
+    let mut cores: Vec<String> = (0..1024)
+        .map_while(|cpu| {
+            let path = format!("/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list");
+            std::fs::read_to_string(path).ok().map(|list| list.trim().to_owned())
+        })
+        .collect();
+    cores.dedup();
+    let shared: Vec<&str> = cores.iter().map(String::as_str).filter(|list| list.contains([',', '-'])).collect();
+    let siblings = match (cores.is_empty(), shared.is_empty()) {
+        (true, _) => "which share a core is unknown".to_owned(),
+        (_, true) => "none reported as sharing a core".to_owned(),
+        _ => format!("sharing a core: {}", shared.join("; ")),
+    };
+    format!("Processors allowed: {allowed}, {siblings}.")
+}
+
+/// What of the process lies in memory.
+pub fn resident_bytes() -> Option<usize> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(line.trim().strip_suffix(" kB")?.trim().parse::<usize>().ok()? << 10)
 }
 
 /// The distribution, and the kernel's version without what its builder appended.

@@ -66,7 +66,15 @@ fn result(name: &str, benchmark: &str, output: &str) -> Option<Result> {
     let mut times: Vec<f64> = output.lines().filter_map(nanoseconds).collect();
     times.sort_by(f64::total_cmp);
     let (min, median) = (*times.first()?, times[times.len() / 2]);
-    Some(Result { name: name.to_owned(), role: Role::Peer, min, median, by_median: false, idle_bytes: 0 })
+    Some(Result {
+        name: name.to_owned(),
+        role: Role::Peer,
+        min,
+        median,
+        by_median: false,
+        cached_bytes: 0,
+        pattern: None,
+    })
 }
 
 #[cfg(test)]

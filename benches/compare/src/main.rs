@@ -8,12 +8,16 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
 use compare::circumstances::{ALLOCATOR, Circumstances};
+use compare::patterns::{self, Outcome};
+use compare::printing;
 use compare::report;
-use compare::rows::{GROUPS, measure, rows};
+use compare::rows::{groups, measure, rows};
 use compare::run::{self, Effort, Line};
 use compare::store::{Measured, Store};
 use compare::targets;
 use indicatif::{ProgressBar, ProgressStyle};
+use lexopt::{Arg, ValueExt};
+use serde::de::DeserializeOwned;
 
 const USAGE: &str =
     "usage: compare [--group NAME]... [--row TEXT] [--quick] [--only-ours] [--passes N] [--out DIR] [--readme FILE] [--pages]
@@ -23,11 +27,13 @@ const USAGE: &str =
   --only-ours    without peers and controls
   --passes N     all of it N times over, so that a noisy minute spoils no row: of each contender the fastest, and the
                  median of the medians
-  --out DIR      keeps the results in DIR/results.jsonl and writes the pages and plots beside it
+  --out DIR      keeps the results in DIR/results.jsonl and writes README.md, the pages and the plots beside it
   --readme FILE  with --out: writes the figures between the two marks in FILE
-  --pages        with --out: measures nothing, and writes the pages anew from the kept results";
+  --pages        with --out: measures nothing, and writes README.md, the pages and the plots from the kept results";
 
+#[derive(Default)]
 struct Options {
+    help: bool,
     groups: Vec<&'static str>,
     row: Option<String>,
     quick: bool,
@@ -36,59 +42,62 @@ struct Options {
     out: Option<PathBuf>,
     readme: Option<PathBuf>,
     pages: bool,
-    /// Given by this program to itself: measure here, and print the lines as JSON.
+    /// Given by this program to itself: measure here, and print what was found as JSON.
     child: bool,
+    /// Given by this program to itself: the contender of a pattern.
+    lane: Option<String>,
 }
 
-fn options() -> Result<Options, String> {
-    let mut options = Options {
-        groups: Vec::new(),
-        row: None,
-        quick: false,
-        only_ours: false,
-        passes: 1,
-        out: None,
-        readme: None,
-        pages: false,
-        child: false,
-    };
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
-        match argument.as_str() {
-            "--group" => {
-                let name = value()?;
-                let known = GROUPS.iter().find(|group| group.0 == name);
-                options.groups.push(known.ok_or(format!("there is no group {name}: {}", group_names().join(", ")))?.0);
+fn options() -> Result<Options, lexopt::Error> {
+    let mut options = Options { passes: 1, ..Options::default() };
+    let mut parser = lexopt::Parser::from_env();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Arg::Long("group") => {
+                let name = parser.value()?.string()?;
+                let known = groups().into_iter().find(|group| group.0 == name);
+                let names = || group_names().join(", ");
+                options.groups.push(known.ok_or_else(|| format!("there is no group {name}: {}", names()))?.0);
             }
-            "--row" => options.row = Some(value()?),
-            "--quick" => options.quick = true,
-            "--only-ours" => options.only_ours = true,
-            "--passes" => {
-                let passes = value()?.parse().ok().filter(|passes| *passes > 0);
-                options.passes = passes.ok_or("--passes needs a number above 0")?;
+            Arg::Long("row") => options.row = Some(parser.value()?.string()?),
+            Arg::Long("quick") => options.quick = true,
+            Arg::Long("only-ours") => options.only_ours = true,
+            Arg::Long("passes") => {
+                let passes: usize = parser.value()?.parse()?;
+                options.passes = Some(passes).filter(|passes| *passes > 0).ok_or("--passes needs a number above 0")?;
             }
-            "--out" => options.out = Some(value()?.into()),
-            "--readme" => options.readme = Some(value()?.into()),
-            "--pages" => options.pages = true,
-            "--child" => options.child = true,
-            other => return Err(format!("what is {other}?")),
+            Arg::Long("out") => options.out = Some(parser.value()?.into()),
+            Arg::Long("readme") => options.readme = Some(parser.value()?.into()),
+            Arg::Long("pages") => options.pages = true,
+            Arg::Long("child") => options.child = true,
+            Arg::Long("lane") => options.lane = Some(parser.value()?.string()?),
+            Arg::Short('h') | Arg::Long("help") => options.help = true,
+            other => return Err(other.unexpected()),
         }
     }
     if options.groups.is_empty() {
         options.groups = group_names();
     }
     if options.out.is_none() && (options.readme.is_some() || options.pages) {
-        return Err("--readme and --pages need --out".to_owned());
+        return Err("--readme and --pages need --out".into());
     }
     if options.out.is_some() && (options.row.is_some() || options.only_ours) {
-        return Err("a part of a group would take the place of the whole in --out".to_owned());
+        return Err("a part of a group would take the place of the whole in --out".into());
     }
     Ok(options)
 }
 
+impl Options {
+    fn effort(&self) -> Effort {
+        let effort = if self.quick { Effort::QUICK } else { Effort::FULL };
+        // For the life of the process.
+        let row_filter = self.row.clone().map(|text| &*text.leak());
+        Effort { only_ours: self.only_ours, row_filter, ..effort }
+    }
+}
+
 fn group_names() -> Vec<&'static str> {
-    GROUPS.iter().map(|group| group.0).collect()
+    groups().iter().map(|group| group.0).collect()
 }
 
 fn main() -> ExitCode {
@@ -99,7 +108,12 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let done = if options.child { child(&options) } else { parent(&options) };
+    let done = match &options {
+        Options { help: true, .. } => printing::line(USAGE).map_err(Into::into),
+        Options { child: true, lane: Some(lane), .. } => pattern_child(&options, lane),
+        Options { child: true, .. } => child(&options),
+        _ => parent(&options),
+    };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -127,16 +141,16 @@ fn parent(options: &Options) -> Result<(), Box<dyn Error>> {
 
 fn measure_all(options: &Options, store: &mut Store) -> Result<(), Box<dyn Error>> {
     let circumstances = Circumstances::now();
-    println!("{circumstances}");
+    printing::line(&circumstances)?;
     let mut passes = vec![Vec::new(); options.groups.len()];
     for pass in 1..=options.passes {
         for (index, group) in options.groups.iter().enumerate() {
             eprintln!("{group}, group {} of {}, pass {pass} of {}", index + 1, options.groups.len(), options.passes);
-            passes[index].push(in_child(group, options)?);
+            passes[index].push(lines_of(group, options)?);
             let lines = run::merge(&passes[index]);
             let measured = Measured { group: (*group).to_owned(), circumstances: circumstances.clone(), lines };
             if pass == options.passes {
-                println!("{}", report::group(&measured));
+                printing::line(report::group(&measured))?;
             }
             store.put(measured);
             // After each group, so that what was measured outlives what goes wrong later.
@@ -146,23 +160,29 @@ fn measure_all(options: &Options, store: &mut Store) -> Result<(), Box<dyn Error
         }
     }
     let measured = store.of(ALLOCATOR);
-    let lines = || measured.iter().map(|measured| &measured.lines[..]);
-    let (all, missed) = targets::count(lines());
-    println!("All targets; {missed} of {all} are missed in at least one row:\n\n{}", targets::summary(lines()));
-    Ok(())
+    let (all, missed) = targets::count(&measured);
+    let summary = targets::summary(&measured);
+    Ok(printing::line(format_args!("All targets; {missed} of {all} are missed in at least one row:\n\n{summary}"))?)
 }
 
-fn in_child(group: &str, options: &Options) -> Result<Vec<Line>, Box<dyn Error>> {
+/// A group is one process; a pattern is one for each contender, as its resident memory is looked at.
+fn lines_of(group: &str, options: &Options) -> Result<Vec<Line>, Box<dyn Error>> {
+    if patterns::named(group).is_none() {
+        let row = options.row.iter().flat_map(|row| ["--row", row]);
+        return in_child(group, options, &row.collect::<Vec<_>>());
+    }
+    let run = |row: &str, lane: &str| in_child::<Outcome>(group, options, &["--row", row, "--lane", lane]);
+    Ok(patterns::lines(group, options.effort(), run)?)
+}
+
+fn in_child<T: DeserializeOwned>(group: &str, options: &Options, more: &[&str]) -> Result<T, Box<dyn Error>> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["--child", "--group", group]).stdin(Stdio::null()).stderr(Stdio::inherit());
+    command.args(["--child", "--group", group]).args(more).stdin(Stdio::null()).stderr(Stdio::inherit());
     if options.quick {
         command.arg("--quick");
     }
     if options.only_ours {
         command.arg("--only-ours");
-    }
-    if let Some(row) = &options.row {
-        command.args(["--row", row]);
     }
     let output = command.output()?;
     if !output.status.success() {
@@ -174,10 +194,7 @@ fn in_child(group: &str, options: &Options) -> Result<Vec<Line>, Box<dyn Error>>
 // ---- The child.
 
 fn child(options: &Options) -> Result<(), Box<dyn Error>> {
-    let mut effort = if options.quick { Effort::QUICK } else { Effort::FULL };
-    effort.only_ours = options.only_ours;
-    // For the life of the process.
-    effort.row_filter = options.row.clone().map(|text| &*text.leak());
+    let effort = options.effort();
     let mut lines = Vec::new();
     for group in &options.groups {
         let progress = ProgressBar::new(rows(group).len() as u64);
@@ -189,6 +206,16 @@ fn child(options: &Options) -> Result<(), Box<dyn Error>> {
         }));
         progress.finish_and_clear();
     }
-    println!("{}", serde_json::to_string(&lines)?);
-    Ok(())
+    Ok(printing::line(serde_json::to_string(&lines)?)?)
+}
+
+/// One contender in one row of a pattern, in this process.
+fn pattern_child(options: &Options, lane: &str) -> Result<(), Box<dyn Error>> {
+    let group = options.groups[0];
+    let pattern = patterns::named(group).ok_or(format!("{group} is no pattern"))?;
+    let row = options.row.as_deref().unwrap_or_default();
+    let shape = patterns::shape(row, options.effort()).ok_or(format!("{group} has no row {row}"))?;
+    let known = patterns::lanes().into_iter().find(|known| known.0 == lane);
+    let (.., run) = known.ok_or(format!("{lane} takes no part in {group}"))?;
+    Ok(printing::line(serde_json::to_string(&run(pattern, shape))?)?)
 }

@@ -6,9 +6,8 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::contenders::Role;
-use crate::rows::bytes;
 use crate::run::{Line, Result};
-use crate::table::time;
+use crate::table::{bytes, time};
 
 const OURS_COLOR: RGBColor = RGBColor(0, 110, 184);
 const PEER_COLOR: RGBColor = RGBColor(150, 158, 168);
@@ -75,8 +74,8 @@ const HEAD_HEIGHT: i32 = 62;
 const BAR_HEIGHT: i32 = 21;
 const NAME_WIDTH: i32 = 174;
 const VALUE_WIDTH: i32 = 62;
-/// Idle bytes have bars of their own, beside those of time.
-const IDLE_WIDTH: i32 = 126;
+/// Cached bytes have bars of their own, beside those of time.
+const CACHED_WIDTH: i32 = 126;
 
 /// A panel per row, a bar per contender, the fastest on top.
 fn plot_bars(about: &str, lines: &[Line], path: &Path) -> Plotted {
@@ -112,19 +111,19 @@ fn legend(root: &Area<'_>) -> Plotted {
 
 fn panel(root: &Area<'_>, line: &Line, (left, top): (i32, i32)) -> Plotted {
     let start = left + NAME_WIDTH;
-    let idle_start = left + PANEL_WIDTH - IDLE_WIDTH;
-    let time_width = if line.shows_idle { idle_start - 10 } else { left + PANEL_WIDTH } - start - VALUE_WIDTH - 8;
+    let cached_start = left + PANEL_WIDTH - CACHED_WIDTH;
+    let time_width = if line.shows_cached { cached_start - 10 } else { left + PANEL_WIDTH } - start - VALUE_WIDTH - 8;
     root.draw(&Text::new(line.name.clone(), (left + 16, top + 10), bold(13)))?;
     root.draw(&Text::new("time per use", (start, top + 30), label(11)))?;
-    if line.shows_idle {
-        root.draw(&Text::new("idle afterwards", (idle_start, top + 30), label(11)))?;
+    if line.shows_cached {
+        root.draw(&Text::new("cached afterwards", (cached_start, top + 30), label(11)))?;
     }
     let mut results: Vec<&Result> = line.results.iter().collect();
     results.sort_by(|a, b| a.time().total_cmp(&b.time()));
     // One contender that is a hundred times slower must not press all others to nothing: long bars are cut.
     let cut = results.first().map_or(1.0, |fastest| fastest.time() * 8.0);
     let longest = results.iter().map(|result| result.time().min(cut)).fold(1e-9, f64::max);
-    let most_idle = results.iter().map(|result| result.idle_bytes).max().unwrap_or(0).max(1);
+    let most_cached = results.iter().map(|result| result.cached_bytes).max().unwrap_or(0).max(1);
     for (index, result) in results.iter().enumerate() {
         let y = top + 46 + index as i32 * BAR_HEIGHT;
         let fill = color(result.role);
@@ -133,9 +132,15 @@ fn panel(root: &Area<'_>, line: &Line, (left, top): (i32, i32)) -> Plotted {
         root.draw(&Text::new(result.name.clone(), (start - 8, y + 8), name))?;
         let text = format!("{}{}", if result.time() > cut { "... " } else { "" }, time(result.time()));
         bar(root, (start, y), f64::from(time_width) * result.time().min(cut) / longest, fill, text)?;
-        if line.shows_idle {
-            let share = result.idle_bytes as f64 / most_idle as f64;
-            bar(root, (idle_start, y), f64::from(IDLE_WIDTH - VALUE_WIDTH) * share, fill, bytes(result.idle_bytes))?;
+        if line.shows_cached {
+            let share = result.cached_bytes as f64 / most_cached as f64;
+            bar(
+                root,
+                (cached_start, y),
+                f64::from(CACHED_WIDTH - VALUE_WIDTH) * share,
+                fill,
+                bytes(result.cached_bytes),
+            )?;
         }
     }
     Ok(())
@@ -186,10 +191,7 @@ fn plot_lines(lines: &[&Line], path: &Path) -> Plotted {
     let mut ends = Vec::new();
     let mut series = Vec::new();
     for (index, &(name, role)) in names.iter().enumerate() {
-        let style = match role {
-            Role::Ours => OURS_COLOR.stroke_width(if name.contains(' ') { 2 } else { 4 }),
-            _ => LINE_COLORS[index % LINE_COLORS.len()].stroke_width(1),
-        };
+        let style = line_style(index, name, role);
         let at = |(class, line): (usize, &&Line)| Some((class as f64, line.result(name)?.time().max(0.3)));
         let points: Vec<(f64, f64)> = lines.iter().enumerate().filter_map(at).collect();
         if let Some(&last) = points.last() {
@@ -206,6 +208,61 @@ fn plot_lines(lines: &[&Line], path: &Path) -> Plotted {
     label_ends(&root, ends)?;
     root.present()?;
     Ok(())
+}
+
+/// Resident memory over the time of a run, a chart per row. Each contender's line ends where its run does.
+pub fn plot_resident(lines: &[Line], path: &Path) -> Plotted {
+    let root = card(path, (CHART.0, CHART.1 * lines.len() as u32))?;
+    for (area, line) in root.split_evenly((lines.len(), 1)).iter().zip(lines) {
+        resident_chart(area, line)?;
+    }
+    root.present()?;
+    Ok(())
+}
+
+fn resident_chart(area: &Area<'_>, line: &Line) -> Plotted {
+    let seen = || line.results.iter().filter_map(|result| Some((result, &result.pattern.as_ref()?.resident.curve_kib)));
+    let highest = seen().flat_map(|(_, curve)| curve).copied().max().unwrap_or(0).max(1);
+    let longest = seen().map(|(result, _)| result.time()).fold(1.0, f64::max);
+    let title = format!("{}: resident memory in MiB over nanoseconds per buffer", line.name);
+    area.draw(&Text::new(title, (16, 14), bold(15)))?;
+    let mut chart = ChartBuilder::on(area)
+        .margin(16)
+        .margin_top(44)
+        .margin_right(NAMES_WIDTH + 16)
+        .x_label_area_size(30)
+        .y_label_area_size(46)
+        .build_cartesian_2d(0f64..longest, 0f64..f64::from(highest) / 1024.0)?;
+    let mut mesh = chart.configure_mesh();
+    mesh.light_line_style(TRANSPARENT).bold_line_style(TEXT_COLOR.mix(0.15)).axis_style(TEXT_COLOR);
+    mesh.x_labels(6).label_style(label(12)).draw()?;
+    let top = area.get_base_pixel().1;
+    let mut ends = Vec::new();
+    for (index, (result, curve)) in seen().enumerate() {
+        let style = line_style(index, &result.name, result.role);
+        let last = (curve.len().max(2) - 1) as f64;
+        let at = |(step, kib): (usize, &u32)| (result.time() * step as f64 / last, f64::from(*kib) / 1024.0);
+        let points: Vec<(f64, f64)> = curve.iter().enumerate().map(at).collect();
+        if let Some(end) = points.last() {
+            let (x, y) = chart.backend_coord(end);
+            ends.push(End {
+                at: (x, y - top),
+                name: &result.name,
+                ours: result.role == Role::Ours,
+                color: style.color,
+            });
+        }
+        chart.draw_series(LineSeries::new(points, style))?;
+    }
+    label_ends(area, ends)
+}
+
+/// Ours thick, the others thin, each in a color of its own.
+fn line_style(index: usize, name: &str, role: Role) -> ShapeStyle {
+    match role {
+        Role::Ours => OURS_COLOR.stroke_width(if name.contains(' ') { 2 } else { 4 }),
+        _ => LINE_COLORS[index % LINE_COLORS.len()].stroke_width(1),
+    }
 }
 
 struct End<'a> {

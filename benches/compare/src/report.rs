@@ -1,4 +1,5 @@
-//! The pages: one per group, one per other allocator, and the one that leads to them.
+//! The report: README.md with the targets and what is ahead elsewhere, a page and plots per group, a page per other
+//! allocator. The repository keeps README.md, the results and three plots; the rest is written on demand.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -7,11 +8,15 @@ use std::path::Path;
 
 use crate::circumstances::{Circumstances, SYSTEM};
 use crate::contenders::{Contender, Reused, Role, Scratch, VecNew, VecWithCapacity};
-use crate::plot::plot;
-use crate::rows::{GROUPS, bytes};
+use crate::patterns::{self, PATTERNS};
+use crate::plot::{plot, plot_resident};
+use crate::published::{PLOTS, SHOWN};
+use crate::rows::groups;
 use crate::run::{Line, Result};
+use crate::seen::Tail;
 use crate::store::{Measured, Store};
-use crate::{table, targets};
+use crate::table::{self, bytes};
+use crate::targets;
 
 type Written = std::result::Result<(), Box<dyn Error>>;
 
@@ -24,6 +29,9 @@ pub fn write_pages(store: &Store, dir: &Path) -> Written {
         let Measured { group, lines, .. } = measured;
         fs::write(dir.join(format!("{group}.md")), group_page(measured))?;
         plot(group, about(group), lines, &dir.join(format!("{group}.svg")))?;
+        if is_pattern(group) {
+            plot_resident(lines, &dir.join(format!("{group}-resident.svg")))?;
+        }
     }
     for allocator in OTHER_ALLOCATORS.iter().filter(|allocator| !store.of(allocator).is_empty()) {
         fs::write(dir.join(format!("{allocator}.md")), allocator_page(store, allocator))?;
@@ -35,13 +43,17 @@ pub fn write_pages(store: &Store, dir: &Path) -> Written {
 }
 
 fn about(group: &str) -> &'static str {
-    GROUPS.iter().find(|known| known.0 == group).map_or("", |known| known.1)
+    groups().into_iter().find(|known| known.0 == group).map_or("", |known| known.1)
+}
+
+fn is_pattern(group: &str) -> bool {
+    patterns::named(group).is_some()
 }
 
 /// For the terminal: the table of a group, and what became of its targets.
 pub fn group(measured: &Measured) -> String {
-    let summary = targets::summary([&measured.lines[..]].into_iter());
-    format!("{}: {}\n\n{}\n{summary}", measured.group, about(&measured.group), table::group(&measured.lines))
+    let summary = targets::summary(&[measured]);
+    format!("{}: {}\n\n{}\n{summary}", measured.group, about(&measured.group), group_table(measured))
 }
 
 fn group_page(measured: &Measured) -> String {
@@ -51,10 +63,14 @@ fn group_page(measured: &Measured) -> String {
     let counts = if is_by_median { " Several threads work together here: the median counts." } else { "" };
     let _ = writeln!(
         out,
-        "Time per use: the fastest round, in brackets the median; after it idle bytes, where they matter.{counts} [What to know when reading](README.md#what-to-know-when-reading-the-pages)."
+        "Time per use: the fastest round, in brackets the median; after it cached bytes, where they matter.{counts} [What to know when reading](README.md#what-to-know-when-reading-the-pages)."
     );
-    let _ = write!(out, "\n![{group}]({group}.svg)\n\n{}", table::group(lines));
-    let summary = targets::summary([&lines[..]].into_iter());
+    let _ = write!(out, "\n![{group}]({group}.svg)\n");
+    if is_pattern(group) {
+        let _ = write!(out, "\n![resident memory]({group}-resident.svg)\n");
+    }
+    let _ = write!(out, "\n{}", group_table(measured));
+    let summary = targets::summary(&[measured]);
     if !summary.is_empty() {
         let _ = write!(out, "\n## Targets\n\n{summary}");
     }
@@ -65,12 +81,88 @@ fn allocator_page(store: &Store, allocator: &str) -> String {
     let measured = store.of(allocator);
     let mut out = format!("{MADE_BY}# Side by side under {allocator}\n\n{}", circumstances(&measured));
     out.push_str("\nThe same rows as in [the comparison under the system's allocator](README.md), with another global allocator. Where a target compares with `Vec`, it was set for glibc's.\n");
-    let _ = write!(out, "\n## Targets\n\n{}", targets::summary(lines(&measured)));
-    for Measured { group, lines, .. } in measured {
-        let _ = write!(out, "\n## {group}: {}\n\n{}", about(group), table::group(lines));
+    let _ = write!(out, "\n## Targets\n\n{}", targets::summary(&measured));
+    for measured in measured {
+        let group = &measured.group;
+        let _ = write!(out, "\n## {group}: {}\n\n{}", about(group), group_table(measured));
     }
     out
 }
+
+// ---- The table of a group.
+
+fn group_table(measured: &Measured) -> String {
+    let lines = &measured.lines;
+    if is_pattern(&measured.group) {
+        let rows = lines.iter().flat_map(|line| line.results.iter().map(move |result| (line.name.clone(), result)));
+        return pattern_table("sizes", rows);
+    }
+    time_table(lines)
+}
+
+/// A row per work, a column per contender: the fastest round, the median in brackets, cached bytes where they matter.
+fn time_table(lines: &[Line]) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for result in lines.iter().flat_map(|line| &line.results) {
+        if !names.contains(&result.name.as_str()) {
+            names.push(&result.name);
+        }
+    }
+    let mut cells = vec![["work"].into_iter().chain(names.iter().copied()).map(str::to_owned).collect::<Vec<_>>()];
+    cells[0].extend(["to best peer", "to the limit"].map(str::to_owned));
+    for line in lines {
+        let mut row = vec![line.name.clone()];
+        row.extend(names.iter().map(|name| line.result(name).map_or_else(|| "-".to_owned(), |r| cell(r, line))));
+        row.push(ratio(line.ours(), line.best_peer()));
+        row.push(ratio(line.ours(), line.limit()));
+        cells.push(row);
+    }
+    table::markdown(&cells)
+}
+
+fn cell(result: &Result, line: &Line) -> String {
+    let cached = if line.shows_cached { format!(", {}", bytes(result.cached_bytes)) } else { String::new() };
+    format!("{} ({}){cached}", table::time(result.min), table::time(result.median))
+}
+
+fn ratio(ours: Option<&Result>, other: Option<&Result>) -> String {
+    match (ours, other) {
+        (Some(ours), Some(other)) => format!("{:.2}x", ours.time() / other.time()),
+        _ => "-".to_owned(),
+    }
+}
+
+/// A row per contender: the median time per buffer of all threads together, percentiles, and resident memory.
+fn pattern_table<'a>(first: &str, rows: impl Iterator<Item = (String, &'a Result)>) -> String {
+    let head = [
+        first,
+        "who",
+        "per buffer",
+        "get + write: p50 / p99 / p99.9",
+        "drop: p50 / p99 / p99.9",
+        "resident: peak",
+        "end",
+    ];
+    let mut cells = vec![table::row(head)];
+    for (label, result) in rows {
+        let Some(seen) = &result.pattern else { continue };
+        let time = |nanoseconds: u32| table::time(f64::from(nanoseconds));
+        let tail = |tail: Tail| format!("{} / {} / {}", time(tail.p50), time(tail.p99), time(tail.p999));
+        let kib = |kib: u32| bytes((kib as usize) << 10);
+        cells.push(vec![
+            label,
+            result.name.clone(),
+            table::time(result.time()),
+            tail(seen.get),
+            tail(seen.end),
+            kib(seen.resident.peak_kib),
+            kib(seen.resident.end_kib),
+        ]);
+    }
+    table::markdown(&cells)
+}
+
+// ---- README.md of the comparison.
 
 /// Once, or for each group where they differ.
 fn circumstances(measured: &[&Measured]) -> String {
@@ -92,36 +184,54 @@ fn circumstances(measured: &[&Measured]) -> String {
     }
 }
 
-fn lines<'a>(measured: &[&'a Measured]) -> impl Iterator<Item = &'a [Line]> {
-    measured.iter().map(|measured| &measured.lines[..]).collect::<Vec<_>>().into_iter()
+fn lines<'a>(measured: &[&'a Measured]) -> impl Iterator<Item = &'a Line> {
+    measured.iter().flat_map(|measured| &measured.lines).collect::<Vec<_>>().into_iter()
 }
 
 fn index(store: &Store) -> String {
     let measured = store.of(SYSTEM);
     let mut out = format!("{MADE_BY}# Side by side with other pools\n\n{}\n", circumstances(&measured));
     let _ = writeln!(out, "Contenders: {}.\n", versions());
-    out.push_str("| page | question |\n|---|---|\n");
+    out.push_str("| group | question |\n|---|---|\n");
     for Measured { group, .. } in &measured {
-        let _ = writeln!(out, "| [{group}]({group}.md) | {} |", about(group));
+        let _ = writeln!(out, "| {group} | {} |", about(group));
     }
-    for allocator in OTHER_ALLOCATORS.iter().filter(|allocator| !store.of(allocator).is_empty()) {
-        let _ = writeln!(out, "| [{allocator}]({allocator}.md) | all of these under that allocator |");
-    }
-    let (all, missed) = targets::count(lines(&measured));
+    out.push_str("\nA page and a plot for each group, with all contenders and all rows, and a page for each other allocator, are written beside this one from the kept results, in a second: `cargo run --release -p compare -- --pages --out docs/compare`.\n");
+    let (all, missed) = targets::count(&measured);
     let _ = write!(
         out,
         "\n## Targets\n\nWhat was to be reached, set before it was measured. {missed} of {all} are missed in at least one row.\n\n{}",
-        targets::summary(lines(&measured))
+        targets::summary(&measured)
     );
     out.push_str("\nOne more is asserted and not timed: a warm use touches the heap 0 times (`cargo test --test allocations`).\n");
     let _ = write!(out, "\n## Where something else is ahead\n\n{}", include_str!("../text/elsewhere.md"));
     let _ = write!(out, "\n{}\n{}", always_ahead(&measured), ahead(&measured));
+    let patterns = shown_patterns(&measured);
+    if !patterns.is_empty() {
+        let _ = write!(
+            out,
+            "\n## Patterns of the allocator literature\n\n{}\n{patterns}",
+            include_str!("../text/patterns.md")
+        );
+    }
     let other = other_allocators(store);
     if !other.is_empty() {
         let _ = write!(out, "\n## Under other allocators\n\n{other}");
     }
     let _ = write!(out, "\n{}", include_str!("../text/reading.md"));
     out
+}
+
+/// The crate, the best of the other pools, and a new `Vec`.
+fn shown_patterns(measured: &[&Measured]) -> String {
+    let mut rows = Vec::new();
+    for Measured { group, lines, .. } in measured.iter().filter(|measured| is_pattern(&measured.group)) {
+        for line in lines {
+            let shown = [line.ours(), line.best_peer(), new_vec(line)];
+            rows.extend(shown.into_iter().flatten().map(|result| (format!("{group}, {}", line.name), result)));
+        }
+    }
+    if rows.is_empty() { String::new() } else { pattern_table("pattern, sizes", rows.into_iter()) }
 }
 
 /// As `Cargo.lock` has them.
@@ -146,10 +256,8 @@ fn is_kept_by_hand(result: &Result) -> bool {
 fn always_ahead(measured: &[&Measured]) -> String {
     let mut out = String::new();
     for name in [Reused::NAME, Scratch::NAME] {
-        let mut ratios: Vec<f64> = lines(measured)
-            .flatten()
-            .filter_map(|line| Some(line.ours()?.time() / line.result(name)?.time()))
-            .collect();
+        let mut ratios: Vec<f64> =
+            lines(measured).filter_map(|line| Some(line.ours()?.time() / line.result(name)?.time())).collect();
         ratios.sort_by(f64::total_cmp);
         let ahead = ratios.iter().filter(|ratio| **ratio > 1.0).count();
         if let (Some(middle), all) = (ratios.get(ratios.len() / 2), ratios.len()) {
@@ -174,7 +282,7 @@ fn ahead(measured: &[&Measured]) -> String {
             let (Some(ours), Some(other)) = (line.ours(), others) else { continue };
             if ours.time() > AHEAD * other.time() {
                 cells.push(vec![
-                    format!("[{group}]({group}.md): {}", line.name),
+                    format!("{group}: {}", line.name),
                     figure(ours, line),
                     figure(other, line),
                     format!("`{}`", other.name),
@@ -183,7 +291,7 @@ fn ahead(measured: &[&Measured]) -> String {
             }
         }
     }
-    let rows = lines(measured).flatten().count();
+    let rows = lines(measured).count();
     let behind = cells.len() - 1;
     let mut out = format!("Of {rows} rows, another pool, `bytes` or a new `Vec` is ahead by more than 5 % in {behind}");
     if behind == 0 {
@@ -195,27 +303,15 @@ fn ahead(measured: &[&Measured]) -> String {
 }
 
 fn figure(result: &Result, line: &Line) -> String {
-    let idle = if line.shows_idle { format!(", {} idle", bytes(result.idle_bytes)) } else { String::new() };
-    format!("{}{idle}", table::time(result.time()))
+    let memory = match &result.pattern {
+        Some(seen) => format!(", {} resident", bytes((seen.resident.peak_kib as usize) << 10)),
+        None if line.shows_cached => format!(", {} cached", bytes(result.cached_bytes)),
+        None => String::new(),
+    };
+    format!("{}{memory}", table::time(result.time()))
 }
 
 // ---- Other allocators.
-
-/// Rows that stand for their group.
-const SHOWN: [(&str, &str, &str); 12] = [
-    ("get + drop in place, 1 KiB", "pair", "in place, 1 KiB"),
-    ("get + drop in place, 32 KiB", "pair", "in place, 32 KiB"),
-    ("get + drop in place, 256 KiB", "pair", "in place, 256 KiB"),
-    ("log line in 10 pieces", "append", "log line, 10 x 21 B"),
-    ("one write of 200 B", "append", "one write of 200 B"),
-    ("heavy tail, 1 in flight", "mix", "heavy tail, 1 in flight"),
-    ("heavy tail, 64 in flight", "mix", "heavy tail, 64 in flight"),
-    ("thread to thread, 200 B", "hand_over", "1 -> 1, 200 B, channel of 256"),
-    ("thread to thread, 4 KiB", "hand_over", "1 -> 1, 4 KiB, channel of 256"),
-    ("thread to thread, 100 KiB", "hand_over", "1 -> 1, 100 KiB, channel of 256"),
-    ("log line, two threads", "parallel", "log line, 2 threads"),
-    ("one 32 MiB in 100 000 small", "outlier", "one 32 MiB in 100 000 of 200 B"),
-];
 
 /// What one does without a pool: a new `Vec`, of the right size where that is known.
 fn new_vec(line: &Line) -> Option<&Result> {
@@ -232,8 +328,13 @@ fn other_allocators(store: &Store) -> String {
     for allocator in &present {
         cells[0].push(store.of(allocator)[0].circumstances.allocator().trim_end_matches("'s").to_owned());
     }
-    for (label, group, row) in SHOWN {
-        let mut cell = vec![label.to_owned()];
+    let mut shown: Vec<(String, &str, &str)> =
+        SHOWN.iter().map(|(label, group, row)| ((*label).to_owned(), *group, *row)).collect();
+    for (_, group, _) in PATTERNS {
+        shown.extend(patterns::ROWS.iter().map(|(row, ..)| (format!("{group}, {row}"), group, *row)));
+    }
+    for (label, group, row) in shown {
+        let mut cell = vec![label];
         for allocator in &present {
             let line = store.line(allocator, group, row);
             let show = |result: Option<&Result>| result.map_or("-".to_owned(), |result| table::time(result.time()));
@@ -243,7 +344,39 @@ fn other_allocators(store: &Store) -> String {
         }
         cells.push(cell);
     }
-    table::markdown(&cells)
+    let mut out = table::markdown(&cells);
+    for allocator in present.iter().skip(1) {
+        let _ = write!(out, "\n{}", vec_is_ahead(allocator, &store.of(allocator)));
+    }
+    out
+}
+
+/// The rows of the patterns in which a new `Vec` is ahead, by name: what another allocator does better than a pool on it.
+fn vec_is_ahead(allocator: &str, measured: &[&Measured]) -> String {
+    let mut named = Vec::new();
+    let mut rows = 0;
+    for Measured { group, lines, .. } in measured.iter().filter(|measured| is_pattern(&measured.group)) {
+        for line in lines {
+            let (Some(ours), Some(vec)) = (line.ours(), new_vec(line)) else { continue };
+            rows += 1;
+            if ours.time() > vec.time() {
+                named.push(format!("{group}, {}: {:.2}x", line.name, ours.time() / vec.time()));
+            }
+        }
+    }
+    match (rows, named.is_empty()) {
+        (0, _) => format!("The patterns were not measured under {allocator}.\n"),
+        (_, true) => {
+            format!("Under {allocator} the crate is ahead of a new `Vec` in all {rows} rows of the patterns.\n")
+        }
+        _ => {
+            let count = named.len();
+            format!(
+                "Under {allocator} a new `Vec` is ahead in {count} of the {rows} rows of the patterns: {}.\n",
+                named.join("; ")
+            )
+        }
+    }
 }
 
 // ---- The README's part.
@@ -266,9 +399,9 @@ fn readme_part(store: &Store) -> std::result::Result<String, Box<dyn Error>> {
     for (label, group, row) in SHOWN {
         let line = store.line(SYSTEM, group, row).ok_or(format!("{group}: {row} was not measured"))?;
         let ours = line.ours().ok_or("the crate takes part in every row")?;
-        let with_idle = ["mix", "outlier"].contains(&group);
+        let with_cached = ["mix", "outlier"].contains(&group);
         let show = |result: Option<&Result>| match result {
-            Some(result) if with_idle && result.role != Role::Control => figure(result, line),
+            Some(result) if with_cached && result.role != Role::Control => figure(result, line),
             Some(result) => table::time(result.time()),
             None => String::new(),
         };
@@ -297,11 +430,7 @@ fn readme_part(store: &Store) -> std::result::Result<String, Box<dyn Error>> {
     // GitHub and crates.io drop `style` and show the plots. docs.rs has no such files and keeps `style`, so that it shows
     // no broken pictures.
     out.push_str("\n<p style=\"display: none\">\n");
-    for (group, alt) in [
-        ("pair", "get and drop by size class, all contenders"),
-        ("mix", "a heavy tail of sizes: time per use and idle bytes, all contenders"),
-        ("parallel", "one pool, 1 to 64 threads: time per log line and idle bytes, all contenders"),
-    ] {
+    for (group, alt) in PLOTS {
         let _ = writeln!(out, "<img src=\"docs/compare/{group}.svg\" alt=\"{alt}\" width=\"100%\">");
     }
     out.push_str("</p>\n\n");

@@ -1,27 +1,37 @@
-//! The rows: which work, which contenders, which limit, which target.
+//! The rows: which work, which contenders, which limit.
 
 use std::time::Duration;
 
 use bytebufferpool::{CLASSES, MIN_CLASS_SIZE};
 
+use crate::chunked::{ChunkedMessages, Chunks, NewVec, OneBuffer, ToSink};
 use crate::contenders::*;
 use crate::go;
-use crate::run::{Anew, Effort, Line, Row, Single, Versus, Work};
+use crate::patterns::PATTERNS;
+use crate::published::{OUTLIER, OUTLIER_IN_256_B, SHARED_PART, SLEEPING_NOBODY, TO_SINK};
+use crate::run::{Anew, Effort, Line, Row, Single, Work};
+use crate::sleepers;
+use crate::table::bytes;
 use crate::threads::{
-    Alternating, DEPTHS, HAND_OVER_MESSAGES, HandOver, Parallel, Route, SHORT_LIVED_THREADS, ShortLived,
+    Alternating, BesideSleepers, DEPTHS, HAND_OVER_MESSAGES, HandOver, Parallel, Route, SHORT_LIVED_THREADS, ShortLived,
 };
 use crate::work::{Appends, Format, Json, Messages, Once, Pair, Protobuf, WriteMacro};
 use crate::workload::{self, IN_FLIGHT, MIX_MESSAGES};
 
-/// The groups with their questions.
-pub const GROUPS: [(&str, &str); 11] = [
+/// The groups with their questions; the last ones are patterns, whose rows are in `patterns`.
+pub fn groups() -> Vec<(&'static str, &'static str)> {
+    GROUPS.into_iter().chain(PATTERNS.map(|(_, name, about)| (name, about))).collect()
+}
+
+const GROUPS: [(&str, &str); 12] = [
     ("pair", "a get and a drop, nothing written, in every size class"),
     ("append", "a log line in ten pieces; one write; many small appends; `write!`"),
     ("mix", "a heavy tail of sizes, with 1 and 64 buffers in flight, and the first messages of a new pool"),
     ("hand_over", "filled on one thread, dropped on another"),
     ("parallel", "one pool, 1 to 64 threads"),
     ("short_lived", "100 threads one after another, each with a few uses"),
-    ("large", "1 to 32 MiB, written whole"),
+    ("sleepers", "a small get and drop while other threads of the pool sleep, and one without a thread cache"),
+    ("large", "64 KiB to 32 MiB written whole, and 1 MiB in small appends"),
     ("serialize", "JSON documents, prost messages and log records"),
     ("freeze", "frozen and sent, against `bytes`"),
     ("outlier", "one giant among 100 000: what is kept"),
@@ -39,6 +49,7 @@ pub fn rows(group: &str) -> Vec<Make> {
         "hand_over" => hand_over(),
         "parallel" => parallel(),
         "short_lived" => short_lived(),
+        "sleepers" => sleepers(),
         "large" => large(),
         "serialize" => serialize(),
         "freeze" => freeze(),
@@ -83,9 +94,6 @@ fn singles<W: Work>(row: &mut Row, effort: Effort, work: impl Fn() -> W) {
     add!(VecNew, Scratch, Reused);
 }
 
-const OURS: &str = Ours::NAME;
-const SIZED: &str = OursSized::NAME;
-
 fn pair() -> Vec<Make> {
     let mut rows: Vec<Make> = Vec::new();
     for class in 0..CLASSES {
@@ -106,8 +114,8 @@ const MOVED: bool = true;
 const IN_PLACE: bool = false;
 
 fn pair_row(size: usize, effort: Effort) -> Row {
-    let mut row = pair_targets(Row::new(bytes(size)), "get + drop", size).limit(Scratch::NAME);
-    row.lane::<Ours>(effort, || Single::<Ours, _>::warm_on(Ours::learnt(size), Pair::<MOVED> { size }));
+    let mut row = Row::new(bytes(size)).limit(Scratch::NAME);
+    row.lane::<Ours>(effort, || Single::<Ours, _>::warm_on(Ours::learned(size), Pair::<MOVED> { size }));
     macro_rules! add {
         ($($contender:ty),+) => {$(row.lane::<$contender>(effort, || Single::<$contender, _>::warm(Pair::<MOVED> { size }));)+};
     }
@@ -116,24 +124,10 @@ fn pair_row(size: usize, effort: Effort) -> Row {
     row
 }
 
-fn pair_targets(row: Row, work: &str, size: usize) -> Row {
-    let (band, malloc, peer) = match size {
-        ..=1024 => ("to 1 KiB", 0.6, 0.5),
-        1025..=32_768 => ("2 to 32 KiB", 0.35, 0.5),
-        _ => ("above 32 KiB", 0.5, 0.6),
-    };
-    let work = format!("{work}, {band}");
-    row.check(&work, OURS, Versus::lane::<VecWithCapacity>(), malloc)
-        .check(&work, OURS, Versus::BestPeer, peer)
-        .check(&work, SIZED, Versus::lane::<VecWithCapacity>(), malloc)
-        .check(&work, SIZED, Versus::BestPeer, peer)
-}
-
 fn in_place_row(size: usize, effort: Effort) -> Row {
-    let row = Row::new(format!("in place, {}", bytes(size))).limit(Scratch::NAME);
-    let mut row = pair_targets(row, "get + drop in place", size);
+    let mut row = Row::new(format!("in place, {}", bytes(size))).limit(Scratch::NAME);
     let work = || Pair::<IN_PLACE> { size };
-    row.lane::<Ours>(effort, || Single::<Ours, _>::warm_on(Ours::learnt(size), work()));
+    row.lane::<Ours>(effort, || Single::<Ours, _>::warm_on(Ours::learned(size), work()));
     macro_rules! add {
         ($($contender:ty),+) => {$(row.lane::<$contender>(effort, || Single::<$contender, _>::warm(work()));)+};
     }
@@ -144,10 +138,8 @@ fn in_place_row(size: usize, effort: Effort) -> Row {
 
 /// zeropool is not here: it says that it wants one pool per process, and two of them empty each other's cache.
 fn alternating_row(size: usize, effort: Effort) -> Row {
-    let mut row = Row::new(format!("two pools alternating, {}", bytes(size)))
-        .check("two pools alternating", OURS, Versus::Row(bytes(size)), 1.15)
-        .check("two pools alternating", SIZED, Versus::Row(bytes(size)), 1.15);
-    row.lane::<Ours>(effort, || Alternating::<Ours>::warm(size, || Ours::learnt(size)));
+    let mut row = Row::new(format!("two pools alternating, {}", bytes(size)));
+    row.lane::<Ours>(effort, || Alternating::<Ours>::warm(size, || Ours::learned(size)));
     macro_rules! add {
         ($($contender:ty),+) => {$(
             row.lane::<$contender>(effort, || Alternating::<$contender>::warm(size, || <$contender>::fresh(size)));
@@ -159,16 +151,12 @@ fn alternating_row(size: usize, effort: Effort) -> Row {
 
 fn append() -> Vec<Make> {
     let log_line = |effort| {
-        let mut row = Row::new("log line, 10 x 21 B")
-            .limit(Reused::NAME)
-            .check("log line in 10 pieces", OURS, Versus::lane::<Reused>(), 1.12)
-            .check("log line in 10 pieces", OURS, Versus::BestPeer, 1.1);
+        let mut row = Row::new("log line, 10 x 21 B").limit(Reused::NAME);
         singles(&mut row, effort, Appends::log_line);
         row
     };
     let once = |effort| {
-        let mut row =
-            Row::new("one write of 200 B").limit(Reused::NAME).check("one write of 200 B", OURS, Versus::BestPeer, 1.1);
+        let mut row = Row::new("one write of 200 B").limit(Reused::NAME);
         let work = || Once { payload: workload::payload(200) };
         singles(&mut row, effort, work);
         row.lane::<OursSized>(effort, || Single::<OursSized, _>::warm(work()));
@@ -190,21 +178,12 @@ fn append() -> Vec<Make> {
 
 fn mix() -> Vec<Make> {
     let one = |effort| {
-        let mut row = Row::new("heavy tail, 1 in flight")
-            .uses(MIX_MESSAGES as u64)
-            .limit(Reused::NAME)
-            .shows_idle()
-            .check("heavy tail, 1 in flight", OURS, Versus::lane::<ObjectPool>(), 1.25);
+        let mut row = Row::new("heavy tail, 1 in flight").uses(MIX_MESSAGES as u64).limit(Reused::NAME).shows_cached();
         singles(&mut row, effort, || Messages::mix(MIX_MESSAGES, 1));
         row
     };
     let many = |effort| {
-        let mut row = Row::new("heavy tail, 64 in flight")
-            .uses(MIX_MESSAGES as u64)
-            .limit(VecNew::NAME)
-            .shows_idle()
-            .check("heavy tail, 64 in flight", OURS, Versus::lane::<ObjectPool>(), 1.1)
-            .check_idle("heavy tail, 64 in flight", OURS, Versus::lane::<ObjectPool>(), 0.25);
+        let mut row = Row::new("heavy tail, 64 in flight").uses(MIX_MESSAGES as u64).limit(VecNew::NAME).shows_cached();
         let work = || Messages::mix(MIX_MESSAGES, IN_FLIGHT);
         macro_rules! add {
             ($($contender:ty),+) => {$(row.lane::<$contender>(effort, || Single::<$contender, _>::warm(work()));)+};
@@ -214,11 +193,7 @@ fn mix() -> Vec<Make> {
         row
     };
     let first = |effort| {
-        let mut row = Row::new("first 1000 of a new pool, 64 in flight")
-            .uses(1000)
-            .limit(VecNew::NAME)
-            .shows_idle()
-            .check("first 1000 messages of a new pool", OURS, Versus::lane::<VecNew>(), 1.0);
+        let mut row = Row::new("first 1000 of a new pool, 64 in flight").uses(1000).limit(VecNew::NAME).shows_cached();
         let work = || Messages::mix(1000, IN_FLIGHT);
         macro_rules! add {
             ($($contender:ty),+) => {$(row.lane::<$contender>(effort, || Anew::<$contender, _>::cold(work()));)+};
@@ -246,18 +221,11 @@ fn hand_over() -> Vec<Make> {
 /// poolshark's thread-local pool is not here: buffers that go one way never come back to the thread that takes.
 fn hand_over_row(route: Route, size: usize, effort: Effort) -> Row {
     let Route { producers, consumers, depth } = route;
-    let work = format!("thread to thread, {}", bytes(size));
     let mut row = Row::new(format!("{producers} -> {consumers}, {}, channel of {depth}", bytes(size)))
         .uses(HAND_OVER_MESSAGES)
         .by_median()
         .limit(VecWithCapacity::NAME)
-        .shows_idle()
-        .check(&work, SIZED, Versus::BestPeer, 1.1);
-    match size {
-        4096 => row = row.check(&work, SIZED, Versus::lane::<VecWithCapacity>(), 0.35),
-        102_400 => row = row.check(&work, SIZED, Versus::lane::<VecWithCapacity>(), 1.05),
-        _ => {}
-    }
+        .shows_cached();
     // Rounds of this group are long, as each starts threads.
     let payload = workload::payload(size);
     macro_rules! add {
@@ -283,15 +251,7 @@ fn threads_name(threads: usize) -> String {
 }
 
 fn parallel_row(threads: usize, effort: Effort) -> Row {
-    let mut row = Row::new(threads_name(threads)).by_median().limit(Scratch::NAME).shows_idle();
-    if threads == 2 {
-        // 1.9 times the throughput; and what the machine gives to threads that share nothing.
-        row = row.check("two threads on one pool", OURS, Versus::Row(threads_name(1)), 1.0 / 1.9).tell(
-            "two threads, a `Vec` each",
-            Scratch::NAME,
-            Versus::Row(threads_name(1)),
-        );
-    }
+    let mut row = Row::new(threads_name(threads)).by_median().limit(Scratch::NAME).shows_cached();
     macro_rules! add {
         ($($contender:ty),+) => {$(
             row.lane::<$contender>(effort, || Parallel::<$contender, _>::warm(Appends::log_line(), threads));
@@ -306,7 +266,8 @@ fn short_lived() -> Vec<Make> {
     let row = |uses: u64| -> Make {
         Box::new(move |effort| {
             let name = format!("{SHORT_LIVED_THREADS} threads of {uses} log line{}", if uses == 1 { "" } else { "s" });
-            let mut row = Row::new(name).uses(SHORT_LIVED_THREADS * uses).by_median().limit(Reused::NAME).shows_idle();
+            let mut row =
+                Row::new(name).uses(SHORT_LIVED_THREADS * uses).by_median().limit(Reused::NAME).shows_cached();
             macro_rules! add {
                 ($($contender:ty),+) => {$(
                     row.lane::<$contender>(effort, || ShortLived::<$contender, _>::warm(Appends::log_line(), uses));
@@ -320,27 +281,52 @@ fn short_lived() -> Vec<Make> {
     vec![row(1), row(100), row(1000)]
 }
 
-fn large() -> Vec<Make> {
+fn sleepers() -> Vec<Make> {
     let mut rows: Vec<Make> = Vec::new();
-    for mib in [1, 8, 32] {
+    for sleepers in sleepers::JUDGED {
         rows.push(Box::new(move |effort| {
-            let mut row = Row::new(format!("{mib} MiB written whole")).limit(Reused::NAME);
-            if mib == 32 {
-                row = row.check("32 MiB written whole", SIZED, Versus::lane::<Reused>(), 1.1).tell(
-                    "32 MiB written whole",
-                    SIZED,
-                    Versus::lane::<VecWithCapacity>(),
-                );
-            }
-            let work = || Once { payload: workload::payload(mib << 20) };
-            row.lane::<OursSized>(effort, || Single::<OursSized, _>::warm(work()));
-            macro_rules! add {
-                ($($contender:ty),+) => {$(row.lane::<$contender>(effort, || Single::<$contender, _>::warm(work()));)+};
-            }
-            add!(Zeropool, ObjectPool, Opool, PoolsharkGlobal, Lockfree, VecWithCapacity, Reused);
+            let name = match sleepers {
+                (_, 0, _) => SLEEPING_NOBODY.to_owned(),
+                (who, 1, _) => format!("{who} sleeps"),
+                (who, ..) => format!("{who} sleep"),
+            };
+            let mut row = Row::new(name).shows_cached();
+            row.lane::<OursSized>(effort, || BesideSleepers::warm(sleepers));
             row
         }));
     }
+    rows.push(Box::new(|effort| {
+        let mut row = Row::new(SHARED_PART);
+        let uncached = || OursSized::on(sleepers::builder().thread_cache_bytes_max(0).build());
+        let work = || Pair::<IN_PLACE> { size: 64 };
+        row.lane::<OursSized>(effort, || Single::<OursSized, _>::warm_on(uncached(), work()));
+        row.lane::<VecWithCapacity>(effort, || Single::<VecWithCapacity, _>::warm(work()));
+        row
+    }));
+    rows
+}
+
+fn large() -> Vec<Make> {
+    let mut rows: Vec<Make> = Vec::new();
+    for size in [64 << 10, 256 << 10, 1 << 20, 8 << 20, 32 << 20] {
+        rows.push(Box::new(move |effort| {
+            let mut row = Row::new(format!("{} written whole", bytes(size))).limit(Reused::NAME);
+            let work = || Once { payload: workload::payload(size) };
+            macro_rules! add {
+                ($($contender:ty),+) => {$(row.lane::<$contender>(effort, || Single::<$contender, _>::warm(work()));)+};
+            }
+            add!(OursSized, Zeropool, ObjectPool, Opool, PoolsharkGlobal, Lockfree, VecWithCapacity, Reused);
+            row
+        }));
+    }
+    rows.push(Box::new(|effort| {
+        let mut row = Row::new(TO_SINK);
+        let (size, piece) = (1 << 20, workload::MIX_PIECE_SIZE);
+        row.named_lane(OURS_CHUNKED, Role::Ours, effort, || ToSink::<Chunks>::warm(size, piece));
+        row.named_lane(Ours::NAME, Role::Ours, effort, || ToSink::<OneBuffer>::warm(size, piece));
+        row.named_lane(VecNew::NAME, Role::Control, effort, || ToSink::<NewVec>::warm(size, piece));
+        row
+    }));
     rows
 }
 
@@ -376,7 +362,7 @@ fn freeze() -> Vec<Make> {
     let row = |name: &'static str, in_flight: usize| -> Make {
         Box::new(move |effort| {
             let work = || Messages::held(1000, in_flight);
-            let mut row = Row::new(format!("1000 B, {name}")).uses(1024).shows_idle();
+            let mut row = Row::new(format!("1000 B, {name}")).uses(1024).shows_cached();
             row.lane::<OursFrozen>(effort, || Single::<OursFrozen, _>::warm(work()));
             row.lane::<SplitFreeze>(effort, || Single::<SplitFreeze, _>::warm(work()));
             row.lane::<VecIntoBytes>(effort, || Single::<VecIntoBytes, _>::warm(work()));
@@ -388,44 +374,34 @@ fn freeze() -> Vec<Make> {
 }
 
 fn outlier() -> Vec<Make> {
-    let row = |effort| {
-        let mut row = Row::new("one 32 MiB in 100 000 of 200 B").uses(100_000).shows_idle();
-        singles(&mut row, effort, Messages::outlier);
-        row
+    let row = |name: &'static str, piece: usize| -> Make {
+        Box::new(move |effort| {
+            let mut row = Row::new(name).uses(100_000).shows_cached();
+            singles(&mut row, effort, || Messages::outlier(piece));
+            row.named_lane(OURS_CHUNKED, Role::Ours, effort, || ChunkedMessages::warm(Messages::outlier(piece)));
+            row
+        })
     };
-    vec![Box::new(row)]
+    vec![row(OUTLIER, 64 << 10), row(OUTLIER_IN_256_B, 256)]
 }
 
 /// The other side is measured by Go, and joins the rows afterwards.
 fn against_go() -> Vec<Make> {
-    let row = |index: usize, factor: f64| {
-        let name = go::ROWS[index].0;
-        Row::new(name).check(&format!("{name}, against Go"), OURS, Versus::BestPeer, factor)
-    };
+    let row = |index: usize| Row::new(go::ROWS[index].0);
     let pair = move |effort| {
-        let mut row = row(0, 1.0 / 3.0);
+        let mut row = row(0);
         row.lane::<Ours>(effort, || Single::<Ours, _>::warm(Pair::<IN_PLACE> { size: 64 }));
         row
     };
     let log_line = move |effort| {
-        let mut row = row(1, 1.0);
+        let mut row = row(1);
         row.lane::<Ours>(effort, || Single::<Ours, _>::warm(Appends::log_line()));
         row
     };
     let two_threads = move |effort| {
-        let mut row = row(2, 0.5);
+        let mut row = row(2);
         row.lane::<Ours>(effort, || Parallel::<Ours, _>::warm(Appends::log_line(), 2));
         row
     };
     vec![Box::new(pair), Box::new(log_line), Box::new(two_threads)]
-}
-
-pub fn bytes(count: usize) -> String {
-    match count {
-        0..1024 => format!("{count} B"),
-        1024..1_048_576 if count.trailing_zeros() >= 10 => format!("{} KiB", count >> 10),
-        1024..1_048_576 => format!("{:.1} KiB", count as f64 / 1024.0),
-        _ if count.trailing_zeros() >= 20 => format!("{} MiB", count >> 20),
-        _ => format!("{:.1} MiB", count as f64 / 1_048_576.0),
-    }
 }

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::contenders::{Contender, Role};
+use crate::seen::Seen;
 
 /// What a contender does in a row: built once, run many times.
 pub trait Body {
     /// Does the work `iterations` times and says how long that took.
     fn run(&mut self, iterations: u64) -> Duration;
-    /// Idle bytes afterwards; asked once, at the end.
-    fn idle_bytes(&mut self) -> usize;
+    /// Cached bytes afterwards; asked once, at the end.
+    fn cached_bytes(&mut self) -> usize;
 }
 
 pub struct Lane {
@@ -31,41 +32,7 @@ pub struct Row {
     pub lanes: Vec<Lane>,
     /// The control that bounds this row.
     pub limit: Option<&'static str>,
-    pub shows_idle: bool,
-    pub checks: Vec<Check>,
-}
-
-/// A target: `lane` takes at most `factor` times what `versus` does.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Check {
-    /// What the target is about: rows with the same check are one line of the summary.
-    pub work: String,
-    pub lane: String,
-    pub versus: Versus,
-    pub measure: Measure,
-    /// `None`: the ratio is told and not judged.
-    pub factor: Option<f64>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Versus {
-    BestPeer,
-    /// A contender in the same row.
-    Lane(String),
-    /// The same contender in another row of the group.
-    Row(String),
-}
-
-impl Versus {
-    pub fn lane<C: Contender>() -> Versus {
-        Versus::Lane(C::NAME.to_owned())
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Measure {
-    Time,
-    IdleBytes,
+    pub shows_cached: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -78,7 +45,10 @@ pub struct Result {
     /// Which of the two counts.
     #[serde(default)]
     pub by_median: bool,
-    pub idle_bytes: usize,
+    pub cached_bytes: usize,
+    /// What is known beside the time where the row is a pattern of the allocator literature.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<Seen>,
 }
 
 impl Result {
@@ -93,8 +63,7 @@ impl Result {
 pub struct Line {
     pub name: String,
     pub limit: Option<String>,
-    pub shows_idle: bool,
-    pub checks: Vec<Check>,
+    pub shows_cached: bool,
     pub results: Vec<Result>,
 }
 
@@ -122,7 +91,7 @@ impl Line {
 }
 
 /// The same rows measured several times: of each contender the fastest round of all, the median of the medians, and the most
-/// that it had idle.
+/// that it had cached.
 pub fn merge(passes: &[Vec<Line>]) -> Vec<Line> {
     let mut lines = passes[0].clone();
     for line in &mut lines {
@@ -133,7 +102,9 @@ pub fn merge(passes: &[Vec<Line>]) -> Vec<Line> {
             medians.sort_unstable_by(f64::total_cmp);
             result.min = found.iter().map(|result| result.min).fold(f64::MAX, f64::min);
             result.median = medians[medians.len() / 2];
-            result.idle_bytes = found.iter().map(|result| result.idle_bytes).max().unwrap_or(0);
+            result.cached_bytes = found.iter().map(|result| result.cached_bytes).max().unwrap_or(0);
+            let seen: Vec<&Seen> = found.iter().filter_map(|result| result.pattern.as_ref()).collect();
+            result.pattern = Seen::merge(&seen);
         }
     }
     lines
@@ -152,19 +123,20 @@ impl Effort {
     pub const FULL: Effort =
         Effort { rounds: 15, round_time: Duration::from_millis(4), only_ours: false, row_filter: None };
     pub const QUICK: Effort = Effort { rounds: 3, round_time: Duration::from_millis(1), ..Effort::FULL };
+
+    pub fn is_quick(&self) -> bool {
+        self.rounds <= Effort::QUICK.rounds
+    }
+
+    pub fn wants(&self, row: &str, role: Role) -> bool {
+        let row_wanted = self.row_filter.is_none_or(|text| row.contains(text));
+        row_wanted && (role == Role::Ours || !self.only_ours)
+    }
 }
 
 impl Row {
     pub fn new(name: impl Into<String>) -> Row {
-        Row {
-            name: name.into(),
-            uses: 1,
-            by_median: false,
-            lanes: Vec::new(),
-            limit: None,
-            shows_idle: false,
-            checks: Vec::new(),
-        }
+        Row { name: name.into(), uses: 1, by_median: false, lanes: Vec::new(), limit: None, shows_cached: false }
     }
 
     pub fn uses(mut self, uses: u64) -> Row {
@@ -182,34 +154,20 @@ impl Row {
         self
     }
 
-    pub fn shows_idle(mut self) -> Row {
-        self.shows_idle = true;
-        self
-    }
-
-    pub fn check(self, work: &str, lane: &str, versus: Versus, factor: f64) -> Row {
-        self.add_check(work, lane, versus, Measure::Time, Some(factor))
-    }
-
-    pub fn check_idle(self, work: &str, lane: &str, versus: Versus, factor: f64) -> Row {
-        self.add_check(work, lane, versus, Measure::IdleBytes, Some(factor))
-    }
-
-    /// A ratio that no target bounds.
-    pub fn tell(self, work: &str, lane: &str, versus: Versus) -> Row {
-        self.add_check(work, lane, versus, Measure::Time, None)
-    }
-
-    fn add_check(mut self, work: &str, lane: &str, versus: Versus, measure: Measure, factor: Option<f64>) -> Row {
-        self.checks.push(Check { work: work.to_owned(), lane: lane.to_owned(), versus, measure, factor });
+    pub fn shows_cached(mut self) -> Row {
+        self.shows_cached = true;
         self
     }
 
     /// Adds a contender; `body` is only built when the row runs it.
     pub fn lane<C: Contender>(&mut self, effort: Effort, body: impl FnOnce() -> Box<dyn Body>) {
-        let wanted = effort.row_filter.is_none_or(|text| self.name.contains(text));
-        if wanted && (C::ROLE == Role::Ours || !effort.only_ours) {
-            self.lanes.push(Lane { name: C::NAME, role: C::ROLE, body: body() });
+        self.named_lane(C::NAME, C::ROLE, effort, body);
+    }
+
+    /// For a lane that no [`Contender`] can be.
+    pub fn named_lane(&mut self, name: &'static str, role: Role, effort: Effort, body: impl FnOnce() -> Box<dyn Body>) {
+        if effort.wants(&self.name, role) {
+            self.lanes.push(Lane { name, role, body: body() });
         }
     }
 
@@ -226,13 +184,7 @@ impl Row {
         }
         let results =
             self.lanes.iter_mut().zip(times).map(|(lane, times)| lane.result(times, self.by_median)).collect();
-        Line {
-            name: self.name,
-            limit: self.limit.map(str::to_owned),
-            shows_idle: self.shows_idle,
-            checks: self.checks,
-            results,
-        }
+        Line { name: self.name, limit: self.limit.map(str::to_owned), shows_cached: self.shows_cached, results }
     }
 }
 
@@ -245,13 +197,14 @@ impl Lane {
             min: hundredths(times[0]),
             median: hundredths(times[times.len() / 2]),
             by_median,
-            idle_bytes: self.body.idle_bytes(),
+            cached_bytes: self.body.cached_bytes(),
+            pattern: None,
         }
     }
 }
 
 /// More digits than that are noise, and would only make the stored results longer.
-fn hundredths(nanoseconds: f64) -> f64 {
+pub fn hundredths(nanoseconds: f64) -> f64 {
     (nanoseconds * 100.0).round() / 100.0
 }
 
@@ -287,7 +240,7 @@ pub struct Single<C, W> {
 }
 
 impl<C: Contender, W: Work> Single<C, W> {
-    /// A warm lane: the work was done before, and what learns has learnt from it.
+    /// A warm lane: the work was done before, and what learns has learned from it.
     pub fn warm(work: W) -> Box<dyn Body> {
         Self::warm_on(C::fresh(work.size_max()), work)
     }
@@ -313,8 +266,8 @@ impl<C: Contender, W: Work> Body for Single<C, W> {
         elapsed
     }
 
-    fn idle_bytes(&mut self) -> usize {
-        self.pool.idle_bytes() + self.kept_bytes
+    fn cached_bytes(&mut self) -> usize {
+        self.pool.cached_bytes() + self.kept_bytes
     }
 }
 
@@ -344,8 +297,8 @@ impl<C: Contender, W: Work> Body for Anew<C, W> {
         spent
     }
 
-    fn idle_bytes(&mut self) -> usize {
-        self.last.as_ref().map_or(0, C::idle_bytes)
+    fn cached_bytes(&mut self) -> usize {
+        self.last.as_ref().map_or(0, C::cached_bytes)
     }
 }
 
@@ -356,16 +309,17 @@ mod tests {
     #[test]
     fn passes_are_merged_contender_by_contender() {
         let pass = |a: (f64, f64, usize), b: (f64, f64, usize)| {
-            let result = |name: &str, (min, median, idle_bytes)| Result {
+            let result = |name: &str, (min, median, cached_bytes)| Result {
                 name: name.to_owned(),
                 role: Role::Peer,
                 min,
                 median,
                 by_median: false,
-                idle_bytes,
+                cached_bytes,
+                pattern: None,
             };
             let results = vec![result("a", a), result("b", b)];
-            vec![Line { name: "row".to_owned(), limit: None, shows_idle: true, checks: Vec::new(), results }]
+            vec![Line { name: "row".to_owned(), limit: None, shows_cached: true, results }]
         };
         let passes = [
             pass((3.0, 9.0, 1), (1.0, 2.0, 0)),
@@ -373,7 +327,7 @@ mod tests {
             pass((4.0, 5.0, 2), (2.0, 3.0, 0)),
         ];
         let merged = merge(&passes);
-        let found: Vec<_> = merged[0].results.iter().map(|r| (r.min, r.median, r.idle_bytes)).collect();
+        let found: Vec<_> = merged[0].results.iter().map(|r| (r.min, r.median, r.cached_bytes)).collect();
         assert_eq!(found, [(2.0, 5.0, 7), (1.0, 3.0, 0)]);
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::circumstances::Circumstances;
-use crate::rows::GROUPS;
+use crate::rows::groups;
 use crate::run::Line;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -50,7 +50,7 @@ impl Store {
     /// In the place of what was measured of the same group under the same allocator.
     pub fn put(&mut self, new: Measured) {
         let key = |measured: &Measured| {
-            let group = GROUPS.iter().position(|group| group.0 == measured.group);
+            let group = groups().iter().position(|group| group.0 == measured.group);
             (
                 measured.circumstances.allocator != crate::circumstances::SYSTEM,
                 measured.circumstances.allocator.clone(),

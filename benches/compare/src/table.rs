@@ -1,43 +1,6 @@
-//! Markdown tables that read as tables in the source too.
+//! Markdown tables that read as tables in the source too, and how figures stand in them.
 
 use std::fmt::Write as _;
-
-use crate::rows::bytes;
-use crate::run::{Line, Result};
-use crate::targets;
-
-/// A row per work, a column per contender: the fastest round, the median in brackets, idle bytes where they matter.
-pub fn group(lines: &[Line]) -> String {
-    let mut names: Vec<&str> = Vec::new();
-    for result in lines.iter().flat_map(|line| &line.results) {
-        if !names.contains(&result.name.as_str()) {
-            names.push(&result.name);
-        }
-    }
-    let mut cells = vec![["work"].into_iter().chain(names.iter().copied()).map(str::to_owned).collect::<Vec<_>>()];
-    cells[0].extend(["to best peer", "to the limit", "targets"].map(str::to_owned));
-    for line in lines {
-        let mut row = vec![line.name.clone()];
-        row.extend(names.iter().map(|name| line.result(name).map_or_else(|| "-".to_owned(), |r| cell(r, line))));
-        row.push(ratio(line.ours(), line.best_peer()));
-        row.push(ratio(line.ours(), line.limit()));
-        row.push(targets::of_row(line, lines));
-        cells.push(row);
-    }
-    markdown(&cells)
-}
-
-fn cell(result: &Result, line: &Line) -> String {
-    let idle = if line.shows_idle { format!(", {}", bytes(result.idle_bytes)) } else { String::new() };
-    format!("{} ({}){idle}", time(result.min), time(result.median))
-}
-
-fn ratio(ours: Option<&Result>, other: Option<&Result>) -> String {
-    match (ours, other) {
-        (Some(ours), Some(other)) => format!("{:.2}x", ours.time() / other.time()),
-        _ => "-".to_owned(),
-    }
-}
 
 pub fn time(nanoseconds: f64) -> String {
     match nanoseconds {
@@ -45,6 +8,16 @@ pub fn time(nanoseconds: f64) -> String {
         ..10_000.0 => format!("{nanoseconds:.0} ns"),
         ..10_000_000.0 => format!("{:.1} us", nanoseconds / 1e3),
         _ => format!("{:.1} ms", nanoseconds / 1e6),
+    }
+}
+
+pub fn bytes(count: usize) -> String {
+    match count {
+        0..1024 => format!("{count} B"),
+        1024..1_048_576 if count.trailing_zeros() >= 10 => format!("{} KiB", count >> 10),
+        1024..1_048_576 => format!("{:.1} KiB", count as f64 / 1024.0),
+        _ if count.trailing_zeros() >= 20 => format!("{} MiB", count >> 20),
+        _ => format!("{:.1} MiB", count as f64 / 1_048_576.0),
     }
 }
 

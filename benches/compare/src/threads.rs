@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use crate::contenders::{Contender, Sealed};
 use crate::run::{Body, Work};
+use crate::sleepers::{self, Sleepers, WithSleepers};
 use crate::together::together;
 use crate::work::consume;
 
-/// A new pool that has learnt from the work, if it learns.
+/// A new pool that has learned from the work, if it learns.
 fn settled<C: Contender>(work: &impl Work) -> C {
     let pool = C::fresh(work.size_max());
     work.run::<C>(&mut pool.worker(), 8);
@@ -45,8 +46,8 @@ impl<C: Contender, W: Work> Body for Parallel<C, W> {
         elapsed.mul_f64(iterations as f64 / done as f64)
     }
 
-    fn idle_bytes(&mut self) -> usize {
-        self.pool.idle_bytes()
+    fn cached_bytes(&mut self) -> usize {
+        self.pool.cached_bytes()
     }
 }
 
@@ -78,8 +79,8 @@ impl<C: Contender, W: Work> Body for ShortLived<C, W> {
         start.elapsed()
     }
 
-    fn idle_bytes(&mut self) -> usize {
-        self.pool.idle_bytes()
+    fn cached_bytes(&mut self) -> usize {
+        self.pool.cached_bytes()
     }
 }
 
@@ -136,7 +137,7 @@ where
             for _ in 0..self.route.consumers {
                 let receiver = receiver.clone();
                 threads.push(scope.spawn(move || {
-                    keep_to(Side::Consumers);
+                    keep_to(last_core());
                     count(receiver.iter())
                 }));
             }
@@ -144,7 +145,7 @@ where
                 let sender = sender.clone();
                 let share = messages / self.route.producers as u64;
                 threads.push(scope.spawn(move || {
-                    keep_to(Side::Producers);
+                    keep_to(0);
                     self.produce(share, |held| sender.send(held).expect("the consumers stay to the end"));
                     0
                 }));
@@ -155,19 +156,17 @@ where
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
-    Producers,
-    Consumers,
+/// Binds the thread to a core, counted round; on a machine that has but one, to none.
+pub fn keep_to(core: usize) {
+    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    if cores.len() > 1 {
+        core_affinity::set_for_current(cores[core % cores.len()]);
+    }
 }
 
-/// Binds the thread to the first core, or to the last; on a machine that has but one, to none.
-fn keep_to(side: Side) {
-    let cores = core_affinity::get_core_ids().unwrap_or_default();
-    let core = if side == Side::Producers { cores.first() } else { cores.last() };
-    if let Some(&core) = core.filter(|_| cores.len() > 1) {
-        core_affinity::set_for_current(core);
-    }
+/// As far from the first as there is.
+fn last_core() -> usize {
+    core_affinity::get_core_ids().map_or(0, |cores| cores.len().saturating_sub(1))
 }
 
 fn count(messages: impl Iterator<Item = impl Sealed>) -> u64 {
@@ -191,8 +190,8 @@ where
         elapsed
     }
 
-    fn idle_bytes(&mut self) -> usize {
-        self.pool.idle_bytes()
+    fn cached_bytes(&mut self) -> usize {
+        self.pool.cached_bytes()
     }
 }
 
@@ -223,7 +222,31 @@ impl<C: Contender> Body for Alternating<C> {
         start.elapsed().mul_f64(iterations as f64 / (2 * iterations.div_ceil(2)) as f64)
     }
 
-    fn idle_bytes(&mut self) -> usize {
-        self.pools.iter().map(C::idle_bytes).sum()
+    fn cached_bytes(&mut self) -> usize {
+        self.pools.iter().map(C::cached_bytes).sum()
+    }
+}
+
+/// A small use while other threads of its pool sleep.
+pub struct BesideSleepers(WithSleepers);
+
+impl BesideSleepers {
+    pub fn warm((_, count, work): Sleepers) -> Box<dyn Body> {
+        let mut lane = BesideSleepers(WithSleepers::new(count, work));
+        lane.run(1000);
+        Box::new(lane)
+    }
+}
+
+impl Body for BesideSleepers {
+    fn run(&mut self, iterations: u64) -> Duration {
+        let pool = &*self.0.pool;
+        let start = Instant::now();
+        (0..iterations).for_each(|_| sleepers::use_small(pool));
+        start.elapsed()
+    }
+
+    fn cached_bytes(&mut self) -> usize {
+        self.0.pool.stats().retained_bytes
     }
 }

@@ -6,10 +6,10 @@ use std::io;
 
 use prost::Message;
 
-use crate::contenders::{Contender, Sealed, Sink};
+use crate::contenders::{Buffer, Contender, Sealed};
 use crate::messages::{self, Catalog};
 use crate::run::Work;
-use crate::workload::{self, Record};
+use crate::workload::{self, Record, Sink};
 
 /// Formats and serializes into any sink; the same adapter for every contender.
 pub struct Out<'a, S>(pub &'a mut S);
@@ -99,9 +99,7 @@ impl Work for Appends {
         let count = self.len / self.piece;
         for _ in 0..iterations {
             let mut guard = C::take(worker, None);
-            for _ in 0..count {
-                guard.extend(black_box(piece));
-            }
+            workload::write_pieces(&mut guard, piece, count);
             drop(finish::<C>(guard));
         }
     }
@@ -139,11 +137,11 @@ impl Messages {
         Messages { sizes: workload::mix_sizes(count), payload: workload::payload(piece), piece, in_flight }
     }
 
-    /// 10^5 short messages and one of 32 MiB among them, in appends of up to 64 KiB.
-    pub fn outlier() -> Messages {
+    /// 10^5 short messages and one of 32 MiB among them, in appends of up to `piece`.
+    pub fn outlier(piece: usize) -> Messages {
         let mut sizes = vec![200; 100_000];
         sizes[30_000] = 32 << 20;
-        Messages { sizes, payload: workload::payload(64 << 10), piece: 64 << 10, in_flight: 1 }
+        Messages { sizes, payload: workload::payload(piece), piece, in_flight: 1 }
     }
 
     /// Messages of one size, the newest `in_flight` of them held.
@@ -161,18 +159,13 @@ impl Work for Messages {
     }
     #[inline(always)]
     fn run<C: Contender>(&self, worker: &mut C::Worker<'_>, iterations: u64) {
-        let mut held: Vec<Option<C::Held<'_>>> = (0..self.in_flight).map(|_| None).collect();
+        let mut held = workload::places(self.in_flight);
         for _ in 0..iterations {
-            let mut oldest = 0;
-            for &size in &self.sizes {
-                held[oldest] = None;
+            workload::hold_newest(&self.sizes, &mut held, |size| {
                 let mut guard = C::take(worker, None);
-                for piece in workload::pieces(&self.payload, size, self.piece) {
-                    guard.extend(black_box(piece));
-                }
-                held[oldest] = Some(finish::<C>(guard));
-                oldest = if oldest + 1 == held.len() { 0 } else { oldest + 1 };
-            }
+                workload::write_message(&mut guard, &self.payload, size, self.piece);
+                finish::<C>(guard)
+            });
             if self.in_flight == 1 {
                 held[0] = None;
             }

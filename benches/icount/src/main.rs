@@ -41,7 +41,7 @@ fn main() {
 
 /// A pool whose plain `get` gives `size` bytes, and which does not calibrate by itself: a calibration in the one run
 /// and not in the other would not cancel.
-fn learnt(size: usize) -> Pool {
+fn learned(size: usize) -> Pool {
     let pool = Pool::builder().calibrate_calls_threshold(u64::MAX).default_size_limit(32 << 20).build();
     pool.get().resize(size, 0);
     pool.calibrate();
@@ -51,28 +51,28 @@ fn learnt(size: usize) -> Pool {
 }
 
 fn get_drop(size: usize, iterations: u64) {
-    let pool = learnt(size);
+    let pool = learned(size);
     for _ in 0..iterations {
         black_box(&mut pool.get());
     }
 }
 
 fn get_with_capacity(iterations: u64) {
-    let pool = learnt(1024);
+    let pool = learned(1024);
     for _ in 0..iterations {
         black_box(&mut pool.get_with_capacity(black_box(1024)));
     }
 }
 
 fn get_owned(iterations: u64) {
-    let pool = Arc::new(learnt(1024));
+    let pool = Arc::new(learned(1024));
     for _ in 0..iterations {
         black_box(&mut pool.get_owned());
     }
 }
 
 fn two_pools(iterations: u64) {
-    let [a, b] = [learnt(1024), learnt(1024)];
+    let [a, b] = [learned(1024), learned(1024)];
     for _ in 0..iterations / 2 {
         black_box(&mut a.get());
         black_box(&mut b.get());
@@ -80,7 +80,7 @@ fn two_pools(iterations: u64) {
 }
 
 fn log_line(iterations: u64) {
-    let pool = learnt(256);
+    let pool = learned(256);
     for _ in 0..iterations {
         let mut buf = pool.get();
         for _ in 0..10 {
@@ -91,7 +91,7 @@ fn log_line(iterations: u64) {
 }
 
 fn write_200(iterations: u64) {
-    let pool = learnt(256);
+    let pool = learned(256);
     let payload = [b'x'; 200];
     for _ in 0..iterations {
         let mut buf = pool.get();
@@ -101,7 +101,7 @@ fn write_200(iterations: u64) {
 }
 
 fn growth(iterations: u64) {
-    let pool = learnt(2048);
+    let pool = learned(2048);
     let payload = [b'x'; 2048];
     for _ in 0..iterations {
         let mut buf = pool.get();
@@ -116,7 +116,7 @@ fn growth(iterations: u64) {
 /// its cache back; starting them is counted, shared by the batch.
 fn hand_over(iterations: u64) {
     const BATCH: u64 = 1000;
-    let pool = learnt(4096);
+    let pool = learned(4096);
     for _ in 0..iterations.div_ceil(BATCH) {
         let batch: Vec<PooledBuf<&Pool>> = (0..BATCH).map(|_| pool.get()).collect();
         std::thread::scope(|scope| {

@@ -1,9 +1,6 @@
 //! The policy laboratory: which default size and which jump, on traces that users have.
 //!
-//! `cargo run --release -p compare --bin policy [-- --data DIR] [--quick] [--out FILE]`
-//!
-//! With `--data`, the lengths of the lines of the `*.log` files there, and the sizes of the parts of its
-//! `citm_catalog.json`, take the place of generated look-alikes.
+//! `cargo run --release -p compare --bin policy`; `-- --help` says what can be asked for.
 
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
@@ -12,44 +9,64 @@ use std::time::Instant;
 
 use bytebufferpool::{DefaultSize, Growth, Pool, PooledBuf};
 use compare::circumstances::Circumstances;
-use compare::rows::bytes;
-use compare::table;
+use compare::printing;
+use compare::table::{self, bytes};
 use compare::workload::{self, Trace, bimodal_sizes, json_sizes, log_sizes, mix_sizes, shifting_sizes, shuffled};
 use indicatif::ProgressBar;
+use lexopt::Arg;
 
 /// Long enough that what an untaught pool does is over after the first half.
 const MESSAGES: usize = 200_000;
 
 const HEAD: &str = "<!-- Written by `cargo run --release -p compare --bin policy`; what is changed by hand is lost. -->\n\n# Which size policy, and why\n\n";
-const ABOUT: &str = "Per policy, with 1 and with 64 buffers in flight: ns per use (the fastest of five passes over the second half of the trace, after the first half taught the pool and what lay idle was trimmed), growths per use there, idle bytes after it, and the most bytes that were idle or in flight at once.\n";
+const ABOUT: &str = "Per policy, with 1 and with 64 buffers in flight: ns per use (the fastest of five passes over the second half of the trace, after the first half taught the pool and what was cached was trimmed), growths per use there, cached bytes after it, and the most bytes that were cached or in flight at once.\n";
 /// Drawn by hand from the tables below it: to be read again when they change.
 const CONCLUSIONS: &str = include_str!("../../text/policy.md");
 const ALL_TRACES: &str =
     "## All traces\n\nEach figure divided by the lowest of any policy on that trace; geometric mean over traces.\n\n";
 
+const USAGE: &str = "usage: policy [--data DIR] [--out FILE] [--quick]
+  --data DIR  the lengths of the lines of the *.log files there, and the sizes of the parts of its *.json files, take the
+              place of generated look-alikes
+  --out FILE  writes the page there
+  --quick     short traces, one pass: a smoke test";
+
+#[derive(Default)]
 struct Options {
+    help: bool,
     data: Option<PathBuf>,
     out: Option<PathBuf>,
     quick: bool,
 }
 
-fn options() -> Result<Options, String> {
-    let mut options = Options { data: None, out: None, quick: false };
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
-        match argument.as_str() {
-            "--data" => options.data = Some(value()?.into()),
-            "--out" => options.out = Some(value()?.into()),
-            "--quick" => options.quick = true,
-            other => return Err(format!("usage: policy [--data DIR] [--out FILE] [--quick]; what is {other}?")),
+fn options() -> Result<Options, lexopt::Error> {
+    let mut options = Options::default();
+    let mut parser = lexopt::Parser::from_env();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Arg::Long("data") => options.data = Some(parser.value()?.into()),
+            Arg::Long("out") => options.out = Some(parser.value()?.into()),
+            Arg::Long("quick") => options.quick = true,
+            Arg::Short('h') | Arg::Long("help") => options.help = true,
+            other => return Err(other.unexpected()),
         }
     }
     Ok(options)
 }
 
 fn main() -> ExitCode {
-    match options().and_then(|options| laboratory(&options)) {
+    let options = match options() {
+        Ok(options) => options,
+        Err(message) => {
+            eprintln!("{message}\n{USAGE}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let done = match options.help {
+        true => printing::line(USAGE).map_err(|error| error.to_string()),
+        false => laboratory(&options),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             eprintln!("{message}");
@@ -75,7 +92,7 @@ fn laboratory(options: &Options) -> Result<(), String> {
         Circumstances::now(),
         summary_table(&found)
     );
-    println!("{report}");
+    printing::line(&report).map_err(|error| error.to_string())?;
     match &options.out {
         Some(path) => std::fs::write(path, report).map_err(|error| format!("{}: {error}", path.display())),
         None => Ok(()),
@@ -190,7 +207,7 @@ impl Policy {
 struct Found {
     nanoseconds: f64,
     growths: f64,
-    idle_bytes: usize,
+    cached_bytes: usize,
     high_water_bytes: usize,
 }
 
@@ -206,44 +223,37 @@ fn measure(policy: Policy, trace: &Trace, in_flight: usize) -> Found {
     let nanoseconds = start.elapsed().as_nanos() as f64 / (trace.sizes.len() - half) as f64;
     let after = pool.stats();
     let growths = (after.growths - before.growths) as f64 / (after.gets - before.gets) as f64;
-    Found { nanoseconds, growths, idle_bytes: after.retained_bytes, high_water_bytes: 0 }
+    Found { nanoseconds, growths, cached_bytes: after.retained_bytes, high_water_bytes: 0 }
 }
 
-/// Frees what the untaught pool left behind: two intervals in which nothing is used. What is idle at the end is then what
-/// the policy itself keeps in use.
+/// Frees what the untaught pool left behind: two intervals in which nothing is used. What is cached at the end is then
+/// what the policy itself keeps in use.
 fn forget_the_past(pool: &Pool) {
     pool.flush_thread();
     pool.trim();
     pool.trim();
 }
 
-fn write(buf: &mut PooledBuf<&Pool>, payload: &[u8], size: usize, piece: usize) {
-    for piece in workload::pieces(payload, size, piece) {
-        buf.extend_from_slice(black_box(piece));
-    }
+fn message<'p>(pool: &'p Pool, payload: &[u8], size: u32, piece: usize) -> PooledBuf<&'p Pool> {
+    let mut buf = pool.get();
+    workload::write_message(&mut buf, payload, size as usize, piece);
     black_box(buf.as_slice());
+    buf
 }
 
 fn replay(pool: &Pool, sizes: &[u32], piece: usize, in_flight: usize) {
     let payload = workload::payload(piece);
-    let mut held: Vec<Option<PooledBuf<&Pool>>> = (0..in_flight).map(|_| None).collect();
-    let mut oldest = 0;
-    for &size in sizes {
-        held[oldest] = None;
-        let mut buf = pool.get();
-        write(&mut buf, &payload, size as usize, piece);
-        held[oldest] = Some(buf);
-        oldest = if oldest + 1 == in_flight { 0 } else { oldest + 1 };
-    }
+    let mut held = workload::places(in_flight);
+    workload::hold_newest(sizes, &mut held, |size| message(pool, &payload, size, piece));
 }
 
-/// The same again, untimed, with the books read every few messages.
+/// The same again, untimed, with the statistics read every few messages.
 fn high_water(policy: Policy, trace: &Trace, in_flight: usize) -> usize {
     const EVERY: usize = 64;
     let pool = policy.pool(trace);
     let payload = workload::payload(trace.piece);
-    let mut held: Vec<Option<PooledBuf<&Pool>>> = (0..in_flight).map(|_| None).collect();
-    let mut lent_bytes = 0;
+    let mut held: Vec<Option<PooledBuf<&Pool>>> = workload::places(in_flight);
+    let mut borrowed_bytes = 0;
     let mut highest = 0;
     let half = trace.sizes.len() / 2;
     for (index, &size) in trace.sizes.iter().enumerate() {
@@ -251,13 +261,12 @@ fn high_water(policy: Policy, trace: &Trace, in_flight: usize) -> usize {
             forget_the_past(&pool);
         }
         let place = index % in_flight;
-        lent_bytes -= held[place].take().map_or(0, |buf| buf.capacity());
-        let mut buf = pool.get();
-        write(&mut buf, &payload, size as usize, trace.piece);
-        lent_bytes += buf.capacity();
+        borrowed_bytes -= held[place].take().map_or(0, |buf| buf.capacity());
+        let buf = message(&pool, &payload, size, trace.piece);
+        borrowed_bytes += buf.capacity();
         held[place] = Some(buf);
         if index >= half && index % EVERY == 0 {
-            highest = highest.max(lent_bytes + pool.stats().retained_bytes);
+            highest = highest.max(borrowed_bytes + pool.stats().retained_bytes);
         }
     }
     highest
@@ -292,13 +301,13 @@ fn head(figures: [&str; 4]) -> Vec<String> {
 }
 
 fn trace_table(found: &[Pair]) -> String {
-    let mut cells = vec![head(["ns", "growths", "idle", "high water"])];
+    let mut cells = vec![head(["ns", "growths", "cached", "high water"])];
     for (policy, pair) in policies().iter().zip(found) {
         let mut row = vec![policy.name()];
         for found in pair {
             row.push(format!("{:.0}", found.nanoseconds));
             row.push(format!("{:.3}", found.growths));
-            row.push(bytes(found.idle_bytes));
+            row.push(bytes(found.cached_bytes));
             row.push(bytes(found.high_water_bytes));
         }
         cells.push(row);
@@ -306,15 +315,15 @@ fn trace_table(found: &[Pair]) -> String {
     table::markdown(&cells)
 }
 
-/// One is added to every figure, so that a policy without growths or idle bytes does not divide by zero.
+/// One is added to every figure, so that a policy without growths or cached bytes does not divide by zero.
 fn summary_table(found: &[Vec<Pair>]) -> String {
     let figures: [fn(&Found) -> f64; 4] = [
         |found| found.nanoseconds,
         |found| 1.0 + found.growths,
-        |found| 1.0 + found.idle_bytes as f64,
+        |found| 1.0 + found.cached_bytes as f64,
         |found| 1.0 + found.high_water_bytes as f64,
     ];
-    let mut cells = vec![head(["time", "1 + growths", "idle", "high water"])];
+    let mut cells = vec![head(["time", "1 + growths", "cached", "high water"])];
     for (index, policy) in policies().iter().enumerate() {
         let mut row = vec![policy.name()];
         for in_flight in 0..2 {

@@ -1,8 +1,8 @@
 //! Cost as the work grows: threads on one pool, pools on one thread, and very many uses.
 //!
-//! `cargo run --release -p compare --bin scale [-- --long] [--quick] [--out FILE]`
+//! `cargo run --release -p compare --bin scale`; `-- --help` says what can be asked for.
 //!
-//! Fails where the books are not exact, or where memory grows with what it should not grow with.
+//! Fails where the statistics are not exact, or where memory grows with what it should not grow with.
 
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -11,11 +11,12 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use bytebufferpool::{Pool, Stats};
-use compare::circumstances::Circumstances;
-use compare::rows::bytes;
-use compare::table::{self, time};
+use compare::circumstances::{Circumstances, resident_bytes};
+use compare::printing;
+use compare::table::{self, bytes, time};
 use compare::together::together;
-use compare::workload::{LOG_PIECE, LOG_PIECES};
+use compare::workload::log_lines;
+use lexopt::Arg;
 
 const USAGE: &str = "usage: scale [--long] [--quick] [--out FILE]
   --long      up to 10^8 uses of one pool instead of 10^7
@@ -23,6 +24,7 @@ const USAGE: &str = "usage: scale [--long] [--quick] [--out FILE]
   --out FILE  writes the page there";
 
 struct Options {
+    help: bool,
     /// The largest power of ten of uses.
     power_max: u32,
     /// Of each row with threads or pools.
@@ -31,37 +33,52 @@ struct Options {
     out: Option<PathBuf>,
 }
 
-fn options() -> Result<Options, String> {
-    let mut options = Options { power_max: 7, uses: 2_000_000, rounds: 5, out: None };
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        match argument.as_str() {
-            "--long" => options.power_max = 8,
-            "--quick" => options = Options { power_max: 5, uses: 100_000, rounds: 1, ..options },
-            "--out" => options.out = Some(arguments.next().ok_or("--out needs a value")?.into()),
-            other => return Err(format!("what is {other}?")),
+fn options() -> Result<Options, lexopt::Error> {
+    let mut options = Options { help: false, power_max: 7, uses: 2_000_000, rounds: 5, out: None };
+    let mut parser = lexopt::Parser::from_env();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Arg::Long("long") => options.power_max = 8,
+            Arg::Long("quick") => options = Options { power_max: 5, uses: 100_000, rounds: 1, ..options },
+            Arg::Long("out") => options.out = Some(parser.value()?.into()),
+            Arg::Short('h') | Arg::Long("help") => options.help = true,
+            other => return Err(other.unexpected()),
         }
     }
     Ok(options)
 }
 
 fn main() -> ExitCode {
-    let options = match options() {
-        Ok(options) => options,
+    match options() {
+        Ok(Options { help: true, .. }) => printed(USAGE),
+        Ok(options) => scale(&options),
         Err(message) => {
             eprintln!("{message}\n{USAGE}");
-            return ExitCode::FAILURE;
+            ExitCode::FAILURE
         }
-    };
+    }
+}
+
+fn printed(text: &str) -> ExitCode {
+    match printing::line(text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn scale(options: &Options) -> ExitCode {
     let mut broken = Vec::new();
-    let page = page(&options, &mut broken);
-    println!("{page}");
+    let page = page(options, &mut broken);
+    let printed = printed(&page);
     if let Some(Err(error)) = options.out.as_ref().map(|file| std::fs::write(file, page)) {
         eprintln!("the page could not be written: {error}");
         return ExitCode::FAILURE;
     }
     broken.iter().for_each(|law| eprintln!("BROKEN: {law}"));
-    if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if broken.is_empty() { printed } else { ExitCode::FAILURE }
 }
 
 fn page(options: &Options, broken: &mut Vec<String>) -> String {
@@ -83,8 +100,8 @@ if the statistics are not exact to the buffer and the byte, or if memory grows b
 ";
 
 const COLUMNS: &str = "
-*Structures* are the heap bytes that the pools take beside their buffers, counted by the allocator. *Idle* are the cached
-bytes. Times of rows with threads and pools are the fastest of several rounds.
+*Structures* are the heap bytes that the pools take beside their buffers, counted by the allocator. *Cached* are the bytes
+of cached buffers. Times of rows with threads and pools are the fastest of several rounds.
 ";
 
 const THREADS: &str = "Log lines of ten pieces, the uses shared out among the threads.
@@ -95,7 +112,7 @@ const THREADS: &str = "Log lines of ten pieces, the uses shared out among the th
 - **Structures** grow by one shard per thread that uses the pool at the same time, and by a pointer for it. A thread that ends
   leaves its shard for the next one: what counts is how many ever lived at once. (Here one more than the row says: the thread
   that taught the pool has a shard too.) Bursts do not make them grow: cached buffers take nothing beside themselves.
-- **Idle memory** grows by what each thread's work needs at once, here one buffer. It is never more than
+- **Cached memory** grows by what each thread's work needs at once, here one buffer. It is never more than
   `thread_cache_bytes_max` per thread, nor a sixteenth of what is left of half the budget, which is the most for all threads'
   caches together. When the threads end, it is in the shared part, until it is used or trimmed.
 - **`stats()`** looks at each shard: its time grows with the threads. So does that of a calibration, once per 42 000 calls of a
@@ -109,7 +126,7 @@ const POOLS: &str = "One thread uses the pools in turn, a log line each time.
   grow with the number of pools. What is added beyond it is the processor's cache: each pool has its own counters and buffers.
 - **A thread's start and end** cost what the thread used, not how many pools there are (`cargo bench --bench sleepers`).
 - **Structures** grow by the same for each pool: its shared part, and a shard for the thread.
-- **Idle memory** is the sum of what each pool has cached. Each has its own budget, unless a `Registry` sets one for all.
+- **Cached memory** is the sum of what each pool has cached. Each has its own budget, unless a `Registry` sets one for all.
 ";
 
 const USES: &str = "Sizes from 3 B to 40 KB in turn, looked at after each power of ten.
@@ -120,16 +137,6 @@ const USES: &str = "Sizes from 3 B to 40 KB in turn, looked at after each power 
 ";
 
 // ---- Threads.
-
-fn log_lines(pool: &Pool, count: u64) {
-    for _ in 0..count {
-        let mut buf = pool.get();
-        for _ in 0..LOG_PIECES {
-            buf.extend_from_slice(black_box(LOG_PIECE));
-        }
-        black_box(buf.as_slice());
-    }
-}
 
 fn taught() -> Pool {
     let pool = Pool::new();
@@ -168,18 +175,18 @@ fn threads_round(threads: usize, each: u64) -> Round {
 
 fn threads_table(options: &Options, broken: &mut Vec<String>) -> String {
     let head =
-        ["threads", "per use, all together", "structures", "idle while they live", "after their end", "`stats()`"];
+        ["threads", "per use, all together", "structures", "cached while they live", "after their end", "`stats()`"];
     let mut cells = vec![table::row(head)];
     let mut one_thread = None;
     for threads in [1, 8, 64, 256] {
         let each = options.uses / threads as u64;
         let rounds = (0..options.rounds).map(|_| threads_round(threads, each));
         let best = rounds.min_by_key(|round| round.elapsed).expect("at least one round");
-        check_books(&best.living, format!("{threads} living threads"), broken);
-        check_books(&best.ended, format!("{threads} ended threads"), broken);
-        let idle_bytes_max = (threads * (128 << 10)).min(32 << 20);
-        if best.living.retained_bytes > idle_bytes_max {
-            broken.push(format!("{} B idle with {threads} threads", best.living.retained_bytes));
+        check_statistics(&best.living, format!("{threads} living threads"), broken);
+        check_statistics(&best.ended, format!("{threads} ended threads"), broken);
+        let cached_bytes_max = (threads * (128 << 10)).min(32 << 20);
+        if best.living.retained_bytes > cached_bytes_max {
+            broken.push(format!("{} B cached with {threads} threads", best.living.retained_bytes));
         }
         if let (Some(one), Some(all)) = (*one_thread.get_or_insert(best.structure_bytes), best.structure_bytes) {
             if all > one + (threads - 1) * SHARD_BYTES_MAX {
@@ -204,7 +211,7 @@ const SHARD_BYTES_MAX: usize = 10 << 10;
 // ---- Pools.
 
 fn pools_table(options: &Options, broken: &mut Vec<String>) -> String {
-    let mut cells = vec![table::row(["pools", "per use", "structures", "idle, all together", "hits"])];
+    let mut cells = vec![table::row(["pools", "per use", "structures", "cached, all together", "hits"])];
     let mut one_pool = None;
     for count in [1, 2, 10, 16, 32, 100] {
         let heap_before = heap::live_bytes();
@@ -221,11 +228,11 @@ fn pools_table(options: &Options, broken: &mut Vec<String>) -> String {
         };
         let best = (0..options.rounds).map(round).min().expect("at least one round");
         let stats: Vec<Stats> = pools.iter().map(Pool::stats).collect();
-        stats.iter().for_each(|stats| check_books(stats, format!("one of {count} pools"), broken));
+        stats.iter().for_each(|stats| check_statistics(stats, format!("one of {count} pools"), broken));
         let sum = |figure: fn(&Stats) -> u64| stats.iter().map(figure).sum::<u64>();
         let hits = 100.0 * sum(|stats| stats.hits) as f64 / sum(|stats| stats.gets) as f64;
-        let idle_bytes = stats.iter().map(|stats| stats.retained_bytes).sum();
-        let structure_bytes = structures(heap_before + heap_bytes_of(&stats), idle_bytes);
+        let cached_bytes = stats.iter().map(|stats| stats.retained_bytes).sum();
+        let structure_bytes = structures(heap_before + heap_bytes_of(&stats), cached_bytes);
         if let (Some(one), Some(all)) = (*one_pool.get_or_insert(structure_bytes), structure_bytes) {
             if all > count * (one + POOL_BYTES_MARGIN) {
                 broken.push(format!("{all} B of structures with {count} pools, {one} B with one"));
@@ -235,7 +242,7 @@ fn pools_table(options: &Options, broken: &mut Vec<String>) -> String {
             count.to_string(),
             per_use(best, turns * count as u64),
             show(structure_bytes),
-            bytes(idle_bytes),
+            bytes(cached_bytes),
             format!("{hits:.2} %"),
         ]);
     }
@@ -282,7 +289,7 @@ fn uses_table(power_max: u32, broken: &mut Vec<String>) -> String {
         }
         let nanoseconds = start.elapsed().as_nanos() as f64 / (done - first) as f64;
         let stats = pool.stats();
-        check_books(&stats, format!("10^{power} uses"), broken);
+        check_statistics(&stats, format!("10^{power} uses"), broken);
         if stats.gets != done {
             broken.push(format!("{} gets after {done} uses", stats.gets));
         }
@@ -290,7 +297,7 @@ fn uses_table(power_max: u32, broken: &mut Vec<String>) -> String {
         looks.push(Look { power, nanoseconds, structure_bytes, resident_bytes: resident_bytes(), stats });
     }
     check_flat(&looks, broken);
-    let head = ["uses", "per use", "structures", "idle", "resident", "allocated", "calibrations"];
+    let head = ["uses", "per use", "structures", "cached", "resident", "allocated", "calibrations"];
     let mut cells = vec![table::row(head)];
     cells.extend(looks.into_iter().map(|look| {
         vec![
@@ -334,7 +341,7 @@ fn show(count: Option<usize>) -> String {
 }
 
 /// The identities that `Stats` promises when nothing is in flight.
-fn check_books(s: &Stats, when: String, broken: &mut Vec<String>) {
+fn check_statistics(s: &Stats, when: String, broken: &mut Vec<String>) {
     let by_class: usize = s.classes.iter().map(|class| class.size * class.retained as usize).sum();
     let exact = s.gets == s.hits + s.misses
         && s.outstanding == 0
@@ -342,19 +349,13 @@ fn check_books(s: &Stats, when: String, broken: &mut Vec<String>) {
         && s.retained_bytes == by_class
         && s.allocated + s.donated == s.retained_buffers + s.detached + s.dropped.total() + s.trimmed;
     if !exact {
-        broken.push(format!("the books with {when}:\n{s}"));
+        broken.push(format!("the statistics with {when}:\n{s}"));
     }
 }
 
-fn resident_bytes() -> Option<usize> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    Some(line.trim().strip_suffix(" kB")?.trim().parse::<usize>().ok()? << 10)
-}
-
-/// What is on the heap beyond what was there before and what lies idle.
-fn structures(before: usize, idle_bytes: usize) -> Option<usize> {
-    heap::COUNTED.then(|| heap::live_bytes().saturating_sub(before + idle_bytes))
+/// What is on the heap beyond what was there before and what is cached.
+fn structures(before: usize, cached_bytes: usize) -> Option<usize> {
+    heap::COUNTED.then(|| heap::live_bytes().saturating_sub(before + cached_bytes))
 }
 
 /// The system's allocator with a count of the bytes that are out. A warm use touches it nowhere, so times stay what they
