@@ -1,8 +1,15 @@
-//! A framed protocol over any tokio stream, read into guards and written from frozen buffers.
+//! Reading into guards and writing from them: one frame at a time over any tokio stream, many at a time, and by a socket's
+//! own `recv`.
 //!
-//! It is the example of the cookbook's page on async code; the tests of this package hold guards across awaits, cancel
+//! These are the examples of the cookbook's page on async code; the tests of this package hold guards across awaits, cancel
 //! tasks, and compare frozen buffers with plain `BytesMut`.
 #![warn(missing_docs)]
+
+mod batches;
+mod receive;
+
+pub use batches::{Batch, FrameBatches, put_frame};
+pub use receive::receive;
 
 use std::io;
 

@@ -2,7 +2,7 @@
 //! likes, many connections share the pool, and a peer may go away.
 
 use std::future::Future;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytebufferpool::Pool;
 use bytes::{Buf, Bytes};
 use integration_async::{read_frame, write_frame};
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
@@ -202,5 +203,26 @@ fn a_peer_that_goes_away_or_says_nothing_costs_no_buffer() {
         drop(stream);
         while peer.read_buf(&mut received).await.unwrap() > 0 {}
         assert_eq!(received, b"one,two", "a read that was given up has lost nothing");
+    });
+}
+
+#[test]
+fn a_read_that_fails_leaves_the_guard_as_it_was_and_usable() {
+    on_both(|pool| async move {
+        let (listener, address) = listen().await;
+        let (stream, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (mut stream, (mut peer, _)) = (stream.unwrap(), accepted.unwrap());
+        let mut received = pool.get_owned();
+        stream.write_all(b"kept;").await.unwrap();
+        while received.len() < 5 {
+            peer.read_buf(&mut received).await.unwrap();
+        }
+        // Closed without the farewell.
+        SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(stream);
+        assert_eq!(peer.read_buf(&mut received).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+        assert_eq!(received, b"kept;");
+        received.push_str("last");
+        assert_eq!(received.freeze(), "kept;last");
     });
 }
