@@ -162,3 +162,67 @@ fn one_frame_keeps_the_whole_buffer_in_use() {
     drop(kept);
     assert_eq!(pool.stats().outstanding, 0);
 }
+
+/// The rows of docs/cookbook/bytesmut.md where the method has the same name here.
+#[test]
+fn methods_of_the_same_name_do_the_same() {
+    macro_rules! on_both {
+        (|$buf:ident| $work:block) => {{
+            let mut $buf = BytesMut::with_capacity(64);
+            $work;
+            let theirs = $buf.freeze();
+            let mut $buf = pool().get_owned_with_capacity(64);
+            $work;
+            assert_eq!($buf.freeze(), theirs);
+        }};
+    }
+    on_both!(|buf| {
+        buf.put_u8(1);
+        buf.put_u32_le(2);
+        buf.put_slice(b"slice");
+        buf.put_bytes(7, 100);
+        buf.put(&b"any Buf"[..]);
+    });
+    on_both!(|buf| {
+        buf.extend_from_slice(b"abcdefbc");
+        buf.extend([1_u8, 2, 3]);
+        buf.truncate(8);
+        buf.resize(200, b'x');
+        buf.reserve(1000);
+        assert!(buf.capacity() >= 1200 && buf.len() == 200 && !buf.is_empty());
+        buf[0] = b'A';
+        assert!(buf.starts_with(b"Abc") && buf.iter().filter(|&&byte| byte == b'b').count() == 2);
+    });
+    on_both!(|buf| {
+        buf.put_slice(b"gone");
+        buf.clear();
+        buf.put_slice(b"kept");
+    });
+    on_both!(|buf| {
+        use std::fmt::Write;
+        write!(buf, "{}-{:02}", "id", 7).expect("there is room");
+    });
+}
+
+/// The rows where it is another way.
+#[test]
+fn what_has_no_method_here_is_done_after_freeze_or_with_a_copy() {
+    let pool = pool();
+    let mut buf = pool.get_owned();
+    buf.put_slice(b"headbodytail");
+    // `advance`, before the end of writing: moves the rest.
+    buf.copy_within(4.., 0);
+    buf.truncate(8);
+    assert_eq!(buf, "bodytail");
+    // `split_to` and `split_off`.
+    let mut frozen = buf.freeze();
+    let body = frozen.split_to(4);
+    assert_eq!((&*body, &*frozen), (&b"body"[..], &b"tail"[..]));
+    let tail = frozen.split_off(1);
+    assert_eq!((&*frozen, &*tail), (&b"t"[..], &b"ail"[..]));
+    // A `Bytes` of a pooled buffer never becomes a `BytesMut` without a copy.
+    drop((frozen, tail));
+    let body = body.try_into_mut().expect_err("it belongs to the pool");
+    let copy = BytesMut::from(body);
+    assert_eq!((&*copy, pool.stats().outstanding), (&b"body"[..], 0));
+}
