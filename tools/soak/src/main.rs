@@ -12,8 +12,8 @@
 //! - Once a minute, with every thread between two operations, the counters' identities hold, and the witness has
 //!   counted the same.
 //! - In each phase the resident memory of the last third of the run is at most 1.1 times that of the middle third, by
-//!   the medians. glibc's dynamic threshold is switched off (see [`witness::give_back_large_blocks`]): with it glibc
-//!   keeps what the pool has freed, and a leak of many MiB would not show.
+//!   the medians. glibc is told to give back what it keeps of freed blocks before each sample (`malloc_trim`), so that
+//!   this is the memory of the pools and of the service.
 
 mod day;
 mod laws;
@@ -97,7 +97,6 @@ fn help() -> Result<(), Box<dyn Error>> {
 
 /// A run that breaks a law is drawn too.
 fn soak(Options { settings, plot }: &Options) -> Result<(), Box<dyn Error>> {
-    witness::give_back_large_blocks();
     let mut out = io::stdout();
     // Before the witness begins: the first line allocates the buffer that lines are printed from.
     writeln!(out, "seed {}, a line a second, a rest a minute", settings.seed)?;

@@ -24,7 +24,10 @@ pub fn open() -> [Kind; 3] {
     COMMON.reset();
     let registry = Registry::with_budget(COMMON.bytes);
     let common = |name, size_min, default_size_limit| {
-        let builder = Pool::builder().default_size(size_min).default_size_limit(default_size_limit);
+        let builder = Pool::builder()
+            .calibrate_calls_threshold(2_000)
+            .default_size(size_min)
+            .default_size_limit(default_size_limit);
         let pool = registry.get_or_create(name, builder).expect("valid");
         Kind { name, pool, budget: &COMMON, size_min, default_size_limit }
     };

@@ -155,14 +155,3 @@ unsafe impl GlobalAlloc for Witness {
         moved
     }
 }
-
-/// Without this glibc maps no block below 32 MiB by itself once it has freed a large one, and keeps what lies below small
-/// blocks for ever. It is what `MALLOC_MMAP_THRESHOLD_=131072 MALLOC_ARENA_MAX=2` in the environment does.
-pub fn give_back_large_blocks() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: the program has one thread yet, and both are values that mallopt documents.
-    unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, 128 << 10);
-        libc::mallopt(libc::M_ARENA_MAX, 2);
-    }
-}
