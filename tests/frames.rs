@@ -200,7 +200,7 @@ fn methods_of_the_same_name_do_the_same() {
     });
     on_both!(|buf| {
         use std::fmt::Write;
-        write!(buf, "{}-{:02}", "id", 7).expect("there is room");
+        write!(buf, "{:>4}-{:02}", 12, 7).expect("there is room");
     });
 }
 

@@ -13,6 +13,11 @@ use bytes::Bytes;
 #[path = "../../../tests/support/counting.rs"]
 mod counting;
 
+#[path = "support/limited.rs"]
+mod limited;
+
+use limited::limited;
+
 #[global_allocator]
 static HEAP: counting::Counting = counting::Counting;
 
@@ -64,30 +69,32 @@ fn pool() -> Arc<Pool> {
 
 #[test]
 fn the_heap_stays_within_the_bound_where_the_pool_alone_does_not() {
-    let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let allowed = IN_FLIGHT_BYTES_MAX + CACHED_BYTES_MAX + OTHER_BYTES_MAX;
+    limited(|| {
+        let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let allowed = IN_FLIGHT_BYTES_MAX + CACHED_BYTES_MAX + OTHER_BYTES_MAX;
 
-    let inner = pool();
-    let bounded = BoundedPool::new(Arc::clone(&inner), IN_FLIGHT_BYTES_MAX);
-    let with_bound = heap_bytes_peak(&inner, move || {
-        let mut buf = bounded.get_blocking(MESSAGE_BYTES).expect("it fits");
-        buf.write_all(&[7; MESSAGE_BYTES]).expect("it fits");
-        buf.freeze()
-    });
-
-    let inner = pool();
-    let without = heap_bytes_peak(&inner, {
-        let inner = Arc::clone(&inner);
-        move || {
-            let mut buf = inner.get_owned_with_capacity(MESSAGE_BYTES);
-            buf.extend_from_slice(&[7; MESSAGE_BYTES]);
+        let inner = pool();
+        let bounded = BoundedPool::new(Arc::clone(&inner), IN_FLIGHT_BYTES_MAX);
+        let with_bound = heap_bytes_peak(&inner, move || {
+            let mut buf = bounded.get_blocking(MESSAGE_BYTES).expect("it fits");
+            buf.write_all(&[7; MESSAGE_BYTES]).expect("it fits");
             buf.freeze()
-        }
+        });
+
+        let inner = pool();
+        let without = heap_bytes_peak(&inner, {
+            let inner = Arc::clone(&inner);
+            move || {
+                let mut buf = inner.get_owned_with_capacity(MESSAGE_BYTES);
+                buf.extend_from_slice(&[7; MESSAGE_BYTES]);
+                buf.freeze()
+            }
+        });
+        println!("the heap's peak: {with_bound} with a bound, {allowed} allowed, {without} without");
+        assert!(with_bound <= allowed, "{with_bound} of {allowed}");
+        assert!(with_bound > IN_FLIGHT_BYTES_MAX - MESSAGE_BYTES, "the bound is used: {with_bound}");
+        assert!(without > 2 * allowed, "the witness sees what it should: {without}");
     });
-    println!("the heap's peak: {with_bound} with a bound, {allowed} allowed, {without} without");
-    assert!(with_bound <= allowed, "{with_bound} of {allowed}");
-    assert!(with_bound > IN_FLIGHT_BYTES_MAX - MESSAGE_BYTES, "the bound is used: {with_bound}");
-    assert!(without > 2 * allowed, "the witness sees what it should: {without}");
 }
 
 #[test]
