@@ -136,14 +136,7 @@ impl Day {
         self.over.load(Relaxed)
     }
 
-    /// The day is over when what is returned ends, however it ends.
-    pub fn until_dropped(&self) -> impl Drop + '_ {
-        struct Over<'a>(&'a AtomicBool);
-        impl Drop for Over<'_> {
-            fn drop(&mut self) {
-                self.0.store(true, Relaxed);
-            }
-        }
-        Over(&self.over)
+    pub fn end(&self) {
+        self.over.store(true, Relaxed);
     }
 }

@@ -1,7 +1,6 @@
 //! The run as one SVG: a white card with dark text, so that it reads on a dark page too.
 
 use std::error::Error;
-use std::ops::Range;
 use std::path::Path;
 
 use plotters::coord::Shift;
@@ -12,144 +11,130 @@ use crate::watch::Sample;
 use crate::witness::{COMMON, OWN};
 
 const WIDTH: u32 = 1100;
-/// Lower edges of the panels.
+/// The lower edges of the panels.
 const EDGES: [u32; 4] = [290, 460, 630, 920];
-const NAMES_WIDTH: u32 = 130;
-const MIB: f64 = (1 << 20) as f64;
+const NAMES_WIDTH: u32 = 110;
 
 const TEXT: RGBColor = RGBColor(30, 34, 40);
+const FAINT: RGBColor = RGBColor(208, 215, 222);
 const BLUE: RGBColor = RGBColor(0, 110, 184);
-const GREY: RGBColor = RGBColor(150, 154, 162);
+const GREY: RGBColor = RGBColor(140, 144, 152);
 const RED: RGBColor = RGBColor(192, 40, 40);
-
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 struct Panel {
     title: &'static str,
-    x: Range<f64>,
     x_title: &'static str,
-    y: Range<f64>,
+    x_end: f64,
     y_label: fn(f64) -> String,
     lines: Vec<Line>,
 }
 
+/// The name stands at the end.
 struct Line {
-    /// Lines that follow each other under one name are named once.
     name: &'static str,
     color: RGBColor,
     points: Vec<(f64, f64)>,
 }
 
+/// A name, a color, and what is drawn of a sample.
+type Series = (&'static str, RGBColor, fn(&Sample) -> f64);
+
 pub fn plot(path: &Path, samples: &[Sample]) -> Result<(), Box<dyn Error>> {
+    let memory: [Series; 3] = [
+        ("RSS", GREY, resident_mib),
+        ("cached", BLUE, |sample| mib(sample.cached_bytes)),
+        ("both budgets", RED, |_| mib(OWN.bytes + COMMON.bytes)),
+    ];
+    let in_use: [Series; 1] = [("", BLUE, |sample| sample.outstanding as f64)];
+    let p99: [Series; 1] = [("", BLUE, |sample| sample.p99_ns.max(1.0).log10())];
+    let p99_title = "get + drop of 1 KiB, ns (logarithmic): 99th percentile of batches of 64";
+    let panels = [
+        along_the_run("Memory, MiB", samples, &memory, whole),
+        along_the_run("Buffers in use", samples, &in_use, whole),
+        along_the_run(p99_title, samples, &p99, |log| whole(10_f64.powf(log))),
+        at_equal_phases(samples),
+    ];
     let root = SVGBackend::new(path, (WIDTH, EDGES[3])).into_drawing_area();
     root.fill(&WHITE)?;
-    root.draw(&Rectangle::new([(0, 0), (WIDTH as i32 - 1, EDGES[3] as i32 - 1)], TEXT.mix(0.2)))?;
-    let areas = root.split_by_breakpoints([0; 0], &EDGES[..3]);
-    let memory = memory(samples);
-    let phases = phases(samples, memory.y.clone());
-    for (area, panel) in areas.iter().zip([memory, outstanding(samples), latency(samples), phases]) {
-        panel.draw(area)?;
+    root.draw(&Rectangle::new([(0, 0), (WIDTH as i32 - 1, EDGES[3] as i32 - 1)], FAINT))?;
+    for (area, panel) in root.split_by_breakpoints([0; 0], &EDGES[..3]).iter().zip(&panels) {
+        draw(area, panel)?;
     }
     root.present()?;
     Ok(())
 }
 
-fn memory(samples: &[Sample]) -> Panel {
-    let lines = vec![
-        along("RSS", GREY, samples, |sample| sample.resident_bytes as f64 / MIB),
-        along("cached", BLUE, samples, |sample| sample.cached_bytes as f64 / MIB),
-        along("both budgets", RED, samples, |_| (OWN.bytes + COMMON.bytes) as f64 / MIB),
-    ];
-    Panel::along("Memory, MiB", samples, lines, |mib| format!("{mib:.0}"))
+fn mib(bytes: usize) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
 }
 
-fn outstanding(samples: &[Sample]) -> Panel {
-    let line = along("outstanding", BLUE, samples, |sample| sample.outstanding as f64);
-    Panel::along("Buffers in use", samples, vec![line], |buffers| format!("{buffers:.0}"))
+fn resident_mib(sample: &Sample) -> f64 {
+    mib(sample.resident_bytes)
 }
 
-fn latency(samples: &[Sample]) -> Panel {
-    let line = along("p99", BLUE, samples, |sample| sample.p99_ns.max(1.0).log10());
-    let title = "get + drop of 1 KiB, 99th percentile of batches of 64, ns (logarithmic)";
-    Panel::along(title, samples, vec![line], |log| format!("{:.0}", 10_f64.powf(log)))
+fn whole(number: f64) -> String {
+    format!("{number:.0}")
 }
 
-/// The law of resident memory: every period of the two thirds that it compares.
-fn phases(samples: &[Sample], y: Range<f64>) -> Panel {
+fn along_the_run(title: &'static str, samples: &[Sample], series: &[Series], y_label: fn(f64) -> String) -> Panel {
+    let minutes = |sample: &Sample| sample.at.as_secs_f64() / 60.0;
+    let line = |&(name, color, figure): &Series| Line {
+        name,
+        color,
+        points: samples.iter().map(|sample| (minutes(sample), figure(sample))).collect(),
+    };
+    let x_end = samples.last().map_or(1.0, minutes);
+    Panel { title, x_title: "minutes", x_end, y_label, lines: series.iter().map(line).collect() }
+}
+
+/// What the law of resident memory compares.
+fn at_equal_phases(samples: &[Sample]) -> Panel {
+    let title = "RSS at equal phases, MiB: the periods of the middle third (grey) and of the last (blue)";
     let parts = PARTS as usize;
     let third = samples.len() / parts / 3 * parts;
-    let (before, last) = samples.split_at(samples.len() - third);
-    let of = |name, color, third: &[Sample]| {
-        let points = |(part, sample): (usize, &Sample)| (part as f64 + 0.5, sample.resident_bytes as f64 / MIB);
-        let line = |period: &[Sample]| Line { name, color, points: period.iter().enumerate().map(points).collect() };
-        third.chunks(parts).map(line).collect::<Vec<_>>()
-    };
-    let mut lines = of("middle third", GREY, &before[before.len() - third..]);
-    lines.extend(of("last third", BLUE, last));
-    let mut begins = 0.0;
-    for phase in &PHASES {
-        lines.push(Line { name: phase.name, color: TEXT, points: vec![(begins, y.start), (begins, y.end)] });
-        begins += f64::from(phase.parts);
-    }
-    let title = "RSS at equal phases, MiB";
-    Panel {
-        title,
-        x: 0.0..f64::from(PARTS),
-        x_title: "parts of a period",
-        y,
-        y_label: |mib| format!("{mib:.0}"),
-        lines,
-    }
+    let compared = samples[samples.len() - 2 * third..].chunks(parts).enumerate().map(|(number, period)| Line {
+        name: "",
+        color: if number * parts < third { GREY } else { BLUE },
+        points: period.iter().enumerate().map(|(part, sample)| (part as f64 + 0.5, resident_mib(sample))).collect(),
+    });
+    let top = samples.iter().map(resident_mib).fold(1.0, f64::max);
+    let begins = |phase: usize| f64::from(PHASES[..phase].iter().map(|phase| phase.parts).sum::<u32>());
+    let borders = PHASES.iter().enumerate().map(|(number, phase)| Line {
+        name: phase.name,
+        color: FAINT,
+        points: vec![(begins(number), 0.0), (begins(number), 1.1 * top)],
+    });
+    let lines = borders.chain(compared).collect();
+    Panel { title, x_title: "parts of a period", x_end: f64::from(PARTS), y_label: whole, lines }
 }
 
-fn minutes(sample: &Sample) -> f64 {
-    sample.at.as_secs_f64() / 60.0
-}
-
-fn along(name: &'static str, color: RGBColor, samples: &[Sample], figure: fn(&Sample) -> f64) -> Line {
-    Line { name, color, points: samples.iter().map(|sample| (minutes(sample), figure(sample))).collect() }
-}
-
-fn label(size: u32, color: RGBColor) -> TextStyle<'static> {
+fn draw(area: &DrawingArea<SVGBackend<'_>, Shift>, panel: &Panel) -> Result<(), Box<dyn Error>> {
     // The SVG backend writes 1 / 1.24 of the size that it is given.
-    ("sans-serif", f64::from(size) * 1.24).into_font().color(&color)
-}
-
-impl Panel {
-    /// Along the whole run.
-    fn along(title: &'static str, samples: &[Sample], lines: Vec<Line>, y_label: fn(f64) -> String) -> Panel {
-        let top = lines.iter().flat_map(|line| &line.points).map(|point| point.1).fold(1.0, f64::max);
-        let x = 0.0..samples.last().map_or(1.0, minutes);
-        Panel { title, x, x_title: "minutes", y: 0.0..1.1 * top, y_label, lines }
-    }
-
-    fn draw(self, area: &Area<'_>) -> Result<(), Box<dyn Error>> {
-        let mut chart = ChartBuilder::on(area)
-            .caption(self.title, label(14, TEXT))
-            .margin(10)
-            .margin_right(NAMES_WIDTH)
-            .x_label_area_size(34)
-            .y_label_area_size(50)
-            .build_cartesian_2d(self.x, self.y)?;
-        chart
-            .configure_mesh()
-            .disable_x_mesh()
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(TEXT.mix(0.12))
-            .x_desc(self.x_title)
-            .x_label_formatter(&|x| format!("{x:.0}"))
-            .y_label_formatter(&|y| (self.y_label)(*y))
-            .y_labels(5)
-            .label_style(label(11, TEXT))
-            .draw()?;
-        let mut named = "";
-        for Line { name, color, points } in &self.lines {
-            chart.draw_series(LineSeries::new(points.iter().copied(), color))?;
-            if let Some(&(x, y)) = points.last().filter(|_| *name != named) {
-                chart.draw_series([Text::new(format!(" {name}"), (x, y), label(11, *color))])?;
-            }
-            named = name;
+    let label = |size: f64| ("sans-serif", size * 1.24).into_font().color(&TEXT);
+    let top = panel.lines.iter().flat_map(|line| &line.points).map(|point| point.1).fold(1.0, f64::max);
+    let mut chart = ChartBuilder::on(area)
+        .caption(panel.title, label(14.0))
+        .margin(10)
+        .margin_right(NAMES_WIDTH)
+        .x_label_area_size(34)
+        .y_label_area_size(50)
+        .build_cartesian_2d(0.0..panel.x_end, 0.0..1.1 * top)?;
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(FAINT)
+        .x_desc(panel.x_title)
+        .x_label_formatter(&|x| format!("{}", (x * 10.0).round() / 10.0))
+        .y_label_formatter(&|y| (panel.y_label)(*y))
+        .y_labels(5)
+        .label_style(label(11.0))
+        .draw()?;
+    for Line { name, color, points } in &panel.lines {
+        chart.draw_series(LineSeries::new(points.iter().copied(), color))?;
+        if let Some(&end) = points.last() {
+            chart.draw_series([Text::new(format!(" {name}"), end, label(11.0))])?;
         }
-        Ok(())
     }
+    Ok(())
 }

@@ -24,50 +24,24 @@ pub fn open() -> [Kind; 3] {
     COMMON.reset();
     let registry = Registry::with_budget(COMMON.bytes);
     let common = |name, size_min, default_size_limit| {
-        let builder = Pool::builder()
-            .calibrate_calls_threshold(2_000)
-            .default_size(size_min)
-            .default_size_limit(default_size_limit);
-        let pool = registry.get_or_create(name, builder).expect("valid");
+        let builder = Pool::builder().default_size(size_min).default_size_limit(default_size_limit);
+        let pool = registry.get_or_create(name, builder.calibrate_calls_threshold(2_000)).expect("valid");
         Kind { name, pool, budget: &COMMON, size_min, default_size_limit }
     };
-    let lines = Pool::builder()
-        .default_size(SIZE_MIN)
-        .default_size_limit(OWN_SIZE_MAX)
-        .max_size_limit(OWN_SIZE_MAX)
-        .retained_bytes_max(OWN.bytes)
-        .build();
-    [
-        Kind {
-            name: "lines",
-            pool: Arc::new(lines),
-            budget: &OWN,
-            size_min: SIZE_MIN,
-            default_size_limit: OWN_SIZE_MAX,
-        },
-        common("records", 8 << 10, 32 << 10),
-        common("bodies", 64 << 10, 256 << 10),
-    ]
+    let lines = Pool::builder().default_size(SIZE_MIN).max_size_limit(OWN_SIZE_MAX).retained_bytes_max(OWN.bytes);
+    let pool = Arc::new(lines.default_size_limit(OWN_SIZE_MAX).build());
+    let lines = Kind { name: "lines", pool, budget: &OWN, size_min: SIZE_MIN, default_size_limit: OWN_SIZE_MAX };
+    [lines, common("records", 8 << 10, 32 << 10), common("bodies", 64 << 10, 256 << 10)]
 }
 
 impl Kind {
-    pub fn get(&self) -> Lent {
-        let mut in_use = InUse::announce(self.budget, self.default_size_limit);
-        let buf = self.pool.get_owned();
-        in_use.correct(buf.capacity());
-        Lent { buf, in_use }
-    }
-
-    pub fn get_with_capacity(&self, capacity: usize) -> Lent {
-        let mut in_use = InUse::announce(self.budget, capacity);
-        let buf = self.pool.get_owned_with_capacity(capacity);
-        in_use.correct(buf.capacity());
-        Lent { buf, in_use }
-    }
-
-    /// A message of `len` bytes; half of them are of a known length.
+    /// A message of `len` bytes. Half of them do not know their length before.
     pub fn message(&self, len: usize, rng: &mut Rng) -> Lent {
-        let mut lent = if rng.bool() { self.get() } else { self.get_with_capacity(len) };
+        let is_known = rng.bool();
+        let mut in_use = InUse::announce(self.budget, if is_known { len } else { self.default_size_limit });
+        let buf = if is_known { self.pool.get_owned_with_capacity(len) } else { self.pool.get_owned() };
+        in_use.correct(buf.capacity());
+        let mut lent = Lent { buf, in_use };
         lent.write(len);
         lent
     }
@@ -76,9 +50,7 @@ impl Kind {
     pub fn donate(&self, len: usize) {
         let capacity = len.max(self.size_min) + 1;
         let _while_it_is_cut = InUse::announce(self.budget, capacity);
-        let mut vec = Vec::with_capacity(capacity);
-        vec.resize(len, 0xaa);
-        self.pool.put(vec);
+        self.pool.put(Vec::with_capacity(capacity));
     }
 }
 
@@ -90,13 +62,13 @@ pub struct Lent {
 
 impl Lent {
     /// In pieces, so that the buffer grows if it was too small.
-    pub fn write(&mut self, len: usize) {
+    fn write(&mut self, len: usize) {
         static PIECE: [u8; 64 << 10] = [0xaa; 64 << 10];
         while self.buf.len() < len {
             let piece = (len / 4).clamp(64, PIECE.len()).min(len - self.buf.len());
             let (needed, capacity) = (self.buf.len() + piece, self.buf.capacity());
             if needed > capacity {
-                self.in_use.announce_growth(needed.max(2 * capacity));
+                self.in_use.announce_growth(needed);
             }
             self.buf.extend_from_slice(&PIECE[..piece]);
             self.in_use.correct(self.buf.capacity());
@@ -104,7 +76,7 @@ impl Lent {
     }
 
     pub fn freeze(self) -> Frozen {
-        Frozen { bytes: self.buf.freeze(), _in_use: Arc::new(self.in_use) }
+        Frozen { _bytes: self.buf.freeze(), _in_use: Arc::new(self.in_use) }
     }
 
     /// The buffer leaves the pool and is freed.
@@ -120,6 +92,6 @@ impl Lent {
 /// A frozen buffer, in use until its last clone ends. The fields end in this order.
 #[derive(Clone)]
 pub struct Frozen {
-    pub bytes: Bytes,
+    _bytes: Bytes,
     _in_use: Arc<InUse>,
 }

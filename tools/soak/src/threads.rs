@@ -10,60 +10,70 @@ use hdrhistogram::Histogram;
 
 use crate::day::{Day, Phase};
 use crate::pools::{Frozen, Kind, Lent};
-use crate::witness::InUse;
+use crate::witness::{InUse, SIZE_MIN};
 
 const TICKS_PER_SECOND: u32 = 100;
 const TICK: Duration = Duration::from_millis(1000 / TICKS_PER_SECOND as u64);
-const HANDLERS: u64 = 2;
+const HANDLERS: usize = 2;
+const SLEEPERS: usize = 8;
 const CONSUMERS: usize = 2;
-const SLEEPERS: u64 = 8;
+/// Messages between the producer and one of its consumers, and those that a consumer keeps.
+const CHANNEL: usize = 64;
+const BACKLOG: usize = 16;
+/// Uses that the probe times together.
+const BATCH: u32 = 64;
 
 pub struct Service<'a> {
     pub day: &'a Day,
     pub kinds: &'a [Kind; 3],
-    pub latency: Latency,
+    /// Nanoseconds of the probe's batches since they were last read.
+    batches: Mutex<Histogram<u64>>,
 }
 
-impl Service<'_> {
+impl<'a> Service<'a> {
+    pub fn new(day: &'a Day, kinds: &'a [Kind; 3]) -> Service<'a> {
+        // Up to a minute, in three digits.
+        let batches = Histogram::new_with_max(60_000_000_000, 3).expect("valid");
+        Service { day, kinds, batches: Mutex::new(batches) }
+    }
+
     /// Each thread has its own seed, made of the one given.
-    pub fn start<'scope>(
-        &'scope self,
-        scope: &'scope Scope<'scope, '_>,
-        seed: u64,
-    ) -> Vec<ScopedJoinHandle<'scope, ()>> {
+    pub fn start<'s>(&'s self, scope: &'s Scope<'s, '_>, seed: u64) -> Vec<ScopedJoinHandle<'s, ()>> {
         let mut seeds = Rng::with_seed(seed);
         let mut threads = Vec::new();
-        for _ in 0..HANDLERS {
-            let rng = seeds.fork();
+        for rng in [(); HANDLERS].map(|()| seeds.fork()) {
             threads.push(scope.spawn(|| self.handle(rng)));
         }
-        for _ in 0..SLEEPERS {
-            let rng = seeds.fork();
+        for rng in [(); SLEEPERS].map(|()| seeds.fork()) {
             threads.push(scope.spawn(|| self.sleep(rng)));
         }
-        let mut senders = Vec::new();
-        for _ in 0..CONSUMERS {
-            let (sender, receiver) = sync_channel(64);
-            senders.push(sender);
+        let (senders, receivers): (Vec<_>, Vec<_>) = (0..CONSUMERS).map(|_| sync_channel(CHANNEL)).unzip();
+        for receiver in receivers {
             threads.push(scope.spawn(|| self.consume(receiver)));
         }
-        let (producing, coming_and_going) = (seeds.fork(), seeds.fork());
+        let [producing, coming] = [(); 2].map(|()| seeds.fork());
         threads.push(scope.spawn(|| self.produce(senders, producing)));
-        threads.push(scope.spawn(|| self.come_and_go(coming_and_going)));
+        threads.push(scope.spawn(|| self.come_and_go(coming)));
         threads.push(scope.spawn(|| self.probe()));
         threads
+    }
+
+    /// The 99th percentile of the probe's batches since the last call, in nanoseconds per get + drop.
+    pub fn take_p99(&self) -> f64 {
+        let mut batches = self.batches.lock().unwrap_or_else(PoisonError::into_inner);
+        let p99 = batches.value_at_quantile(0.99);
+        batches.reset();
+        p99 as f64 / f64::from(BATCH)
     }
 
     /// Calls `step` once a tick, with the gate held, until the day is over.
     fn each_tick(&self, mut step: impl FnMut(&'static Phase)) {
         while !self.day.is_over() {
-            {
-                let _operating = self.day.operate();
-                step(self.day.phase());
-            }
+            let operating = self.day.operate();
+            step(self.day.phase());
+            drop(operating);
             thread::sleep(TICK);
         }
-        // What `step` holds ends outside of a rest, too.
     }
 
     /// Messages as the phase has them, with giants among them.
@@ -86,12 +96,9 @@ impl Service<'_> {
                 }
             }
             if phase.giants && due(2, &mut rng) > 0 {
-                let bodies = &self.kinds[2];
-                drop(bodies.message(bytebufferpool::MAX_CLASS_SIZE, &mut rng));
+                drop(self.kinds[2].message(bytebufferpool::MAX_CLASS_SIZE, &mut rng));
             }
         });
-        let _operating = self.day.operate();
-        drop(held);
     }
 
     /// Fills this thread's caches once a period, and then sleeps on them.
@@ -101,10 +108,7 @@ impl Service<'_> {
             let now = Some(self.day.period_number());
             if phase.sleepers_wake && filled_in != now {
                 filled_in = now;
-                for (kind, work) in self.kinds.iter().zip(&phase.work).take(2) {
-                    let held: Vec<_> = (0..96).map(|_| kind.message(length(work.len, &mut rng), &mut rng)).collect();
-                    drop(held);
-                }
+                self.hold_at_once(96, phase, &mut rng);
             }
         });
     }
@@ -113,31 +117,30 @@ impl Service<'_> {
     fn come_and_go(&self, mut rng: Rng) {
         self.each_tick(|phase| {
             if phase.threads_come_and_go {
-                let rngs = [rng.fork(), rng.fork(), rng.fork()];
+                let rngs = [(); 3].map(|()| rng.fork());
                 thread::scope(|scope| {
-                    let threads = rngs.map(|rng| scope.spawn(|| self.live_briefly(phase, rng)));
+                    let threads = rngs.map(|mut rng| scope.spawn(move || self.hold_at_once(8, phase, &mut rng)));
                     threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
                 });
             }
         });
     }
 
-    fn live_briefly(&self, phase: &Phase, mut rng: Rng) {
-        for (kind, work) in self.kinds.iter().zip(&phase.work) {
-            let held: Vec<_> = (0..8).map(|_| kind.message(length(work.len, &mut rng), &mut rng)).collect();
+    /// Messages of the two kinds that thread caches keep.
+    fn hold_at_once(&self, count: usize, phase: &Phase, rng: &mut Rng) {
+        for (kind, work) in self.kinds.iter().zip(&phase.work).take(2) {
+            let held: Vec<_> = (0..count).map(|_| kind.message(length(work.len, rng), rng)).collect();
             drop(held);
         }
     }
 
-    /// Sends records and now and then a body: a guard to one consumer, or a frozen buffer to all.
     fn produce(&self, consumers: Vec<SyncSender<Parcel>>, mut rng: Rng) {
         while !self.day.is_over() {
             for _ in 0..due(self.day.phase().handed_over, &mut rng) {
-                let parcels = {
-                    let _operating = self.day.operate();
-                    self.parcels(&mut rng)
-                };
-                // Not with the gate held: the consumer may stand before it.
+                let operating = self.day.operate();
+                let parcels = self.parcels(&mut rng);
+                // A consumer that makes the producer wait may itself wait for the gate.
+                drop(operating);
                 for (consumer, parcel) in consumers.iter().zip(parcels) {
                     parcel.into_iter().for_each(|parcel| consumer.send(parcel).expect("consumers end last"));
                 }
@@ -146,57 +149,52 @@ impl Service<'_> {
         }
     }
 
+    /// A record, or now and then a body: a guard for one consumer, or a frozen buffer for all.
     fn parcels(&self, rng: &mut Rng) -> [Option<Parcel>; CONSUMERS] {
         let which = if rng.u8(..) < 8 { 2 } else { 1 };
         let message = self.kinds[which].message(length(self.day.phase().work[which].len, rng), rng);
         if rng.bool() {
-            let mut parcels = [const { None }; CONSUMERS];
-            parcels[rng.usize(..CONSUMERS)] = Some(Parcel::Guard(message));
-            parcels
-        } else {
             let frozen = message.freeze();
-            [(); CONSUMERS].map(|()| Some(Parcel::Frozen(frozen.clone())))
+            return [(); CONSUMERS].map(|()| Some(Parcel::Frozen(frozen.clone())));
         }
+        let mut parcels = [const { None }; CONSUMERS];
+        parcels[rng.usize(..CONSUMERS)] = Some(Parcel::Guard(message));
+        parcels
     }
 
-    /// Drops what comes, some 16 messages later.
     fn consume(&self, parcels: Receiver<Parcel>) {
-        let mut backlog = Vec::with_capacity(16);
+        let mut backlog = Vec::with_capacity(BACKLOG);
         for parcel in parcels {
             let _operating = self.day.operate();
-            if let Parcel::Frozen(frozen) = &parcel {
-                assert!(frozen.bytes.iter().step_by(512).all(|&byte| byte == 0xaa), "somebody else wrote here");
-            }
-            if backlog.len() == backlog.capacity() {
+            if backlog.len() == BACKLOG {
                 backlog.clear();
             }
             backlog.push(parcel);
         }
-        let _operating = self.day.operate();
-        drop(backlog);
     }
 
-    /// Times batches of its own: get + drop of the smallest line, nothing written.
+    /// Times get + drop of the smallest line, in batches of its own, with nothing written.
     fn probe(&self) {
+        let lines = &self.kinds[0];
         while !self.day.is_over() {
-            {
-                let _operating = self.day.operate();
-                let lines = &self.kinds[0];
-                let _one_at_a_time = InUse::announce(lines.budget, crate::witness::SIZE_MIN);
-                let began = Instant::now();
-                for _ in 0..Latency::BATCH {
-                    drop(std::hint::black_box(lines.pool.get_with_capacity(crate::witness::SIZE_MIN)));
-                }
-                self.latency.record(began.elapsed());
+            let operating = self.day.operate();
+            let one_at_a_time = InUse::announce(lines.budget, SIZE_MIN);
+            let began = Instant::now();
+            for _ in 0..BATCH {
+                drop(std::hint::black_box(lines.pool.get_with_capacity(SIZE_MIN)));
             }
+            let nanoseconds = began.elapsed().as_nanos() as u64;
+            self.batches.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(nanoseconds);
+            drop((one_at_a_time, operating));
             thread::sleep(Duration::from_millis(1));
         }
     }
 }
 
+/// They are only ended.
 enum Parcel {
-    Guard(#[expect(dead_code, reason = "it is only ended")] Lent),
-    Frozen(Frozen),
+    Guard(#[expect(dead_code)] Lent),
+    Frozen(#[expect(dead_code)] Frozen),
 }
 
 /// Uses that are due in one tick; the rest of the division by chance.
@@ -204,32 +202,7 @@ fn due(rate: u32, rng: &mut Rng) -> u32 {
     rate / TICKS_PER_SECOND + u32::from(rng.u32(..TICKS_PER_SECOND) < rate % TICKS_PER_SECOND)
 }
 
-/// Evenly over the logarithm, as lengths of messages rather are.
+/// Even over the logarithm: small messages are more frequent than large ones.
 fn length((least, greatest): (usize, usize), rng: &mut Rng) -> usize {
     (least as f64 * (greatest as f64 / least as f64).powf(rng.f64())) as usize
-}
-
-/// Times of a batch, since they were last read.
-pub struct Latency(Mutex<Histogram<u64>>);
-
-impl Latency {
-    const BATCH: u32 = 64;
-
-    pub fn new() -> Latency {
-        // To a minute, in three digits.
-        Latency(Mutex::new(Histogram::new_with_max(60_000_000_000, 3).expect("valid")))
-    }
-
-    fn record(&self, batch: Duration) {
-        let mut times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        times.saturating_record(batch.as_nanos() as u64);
-    }
-
-    /// The 99th percentile of the batches since the last call, in nanoseconds per get + drop.
-    pub fn take_p99(&self) -> f64 {
-        let mut times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let p99 = times.value_at_quantile(0.99) as f64 / f64::from(Self::BATCH);
-        times.reset();
-        p99
-    }
 }

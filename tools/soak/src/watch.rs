@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::day::{Day, PARTS, PHASES};
 use crate::laws::{self, Broken, PhaseMemory, Witnessed};
 use crate::pools::Kind;
-use crate::threads::{Latency, Service};
+use crate::threads::Service;
 use crate::witness::{COMMON, OWN};
 
 pub struct Settings {
@@ -53,12 +53,11 @@ pub fn run(
     // All at once, as it is resident too.
     samples.reserve_exact((settings.periods * PARTS) as usize);
     let day = Day::begin(settings.period);
-    let service = Service { day: &day, kinds, latency: Latency::new() };
+    let service = Service::new(&day, kinds);
     thread::scope(|scope| {
-        let over = day.until_dropped();
         let threads = service.start(scope, settings.seed);
         let watched = watch(settings, &service, samples, out);
-        drop(over);
+        day.end();
         threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
         watched
     })?;
@@ -83,11 +82,11 @@ fn watch(
     samples: &mut Vec<Sample>,
     out: &mut dyn Write,
 ) -> Result<(), Box<dyn Error>> {
-    let Service { day, kinds, latency } = service;
+    let Service { day, kinds, .. } = service;
     for part in 0..settings.periods * PARTS {
         // In the middle of a part, and so clearly within a phase.
         day.sleep_until(settings.period * (2 * part + 1) / (2 * PARTS));
-        let sample = sample(day, kinds, latency);
+        let sample = sample(service);
         writeln!(out, "{sample}")?;
         samples.push(sample);
         laws_in_flight(day)?;
@@ -100,7 +99,8 @@ fn watch(
     Ok(())
 }
 
-fn sample(day: &Day, kinds: &[Kind; 3], latency: &Latency) -> Sample {
+fn sample(service: &Service<'_>) -> Sample {
+    let Service { day, kinds, .. } = service;
     let stats = kinds.each_ref().map(|kind| kind.pool.stats());
     Sample {
         at: day.elapsed(),
@@ -108,7 +108,7 @@ fn sample(day: &Day, kinds: &[Kind; 3], latency: &Latency) -> Sample {
         resident_bytes: resident_bytes(),
         cached_bytes: stats.iter().map(|stats| stats.retained_bytes).sum(),
         outstanding: stats.iter().map(|stats| stats.outstanding).sum(),
-        p99_ns: latency.take_p99(),
+        p99_ns: service.take_p99(),
     }
 }
 
