@@ -6,8 +6,6 @@
 //! - the default size: `default_size_limit`; the ceiling: `max_size_limit`;
 //! - the capacity of a plain `get`: four times `default_size_limit`, as it may look up two classes;
 //! - the capacity of a get that asks for `n`: four times the class of `n`.
-//!
-//! `tools/hostile` plots the same attacks over time.
 
 use bytebufferpool::{DefaultSize, MAX_CLASS_SIZE, MIN_CLASS_SIZE, Pool, PooledBuf, Stats};
 
