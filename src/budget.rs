@@ -41,6 +41,7 @@ impl Budget {
 
     /// Charges `bytes` if the budget has them. Model:
     /// loom_tests::budget::charges_never_exceed_the_budget.
+    #[inline(never)]
     pub(crate) fn charge(&self, bytes: usize) -> bool {
         if !add_if(&self.charged, bytes, |after| after <= self.bytes_max) {
             return false;
@@ -58,6 +59,7 @@ impl Budget {
         granted
     }
 
+    #[inline(never)]
     pub(crate) fn release(&self, bytes: usize) {
         // Relaxed: the counter guards no memory, only its own value. Model: loom_tests::budget::
         // a_budget_of_one_buffer_keeps_no_more.
@@ -78,6 +80,7 @@ impl Budget {
     /// A thread may lease at most a sixteenth of what all leases leave of their half: the dynamic threshold of
     /// Choudhury & Hahne ("Dynamic queue length thresholds for shared-memory packet switches", IEEE/ACM Transactions on
     /// Networking, 1998). So with the default budget 250 threads with full caches still leave the next one a lease.
+    #[inline(never)]
     pub(crate) fn lease_charged(&self, bytes: usize, held: usize) -> bool {
         let is_within = |after: usize| {
             let left = self.leased_bytes_max.checked_sub(after - bytes);
@@ -111,6 +114,7 @@ impl Budget {
     }
 
     /// Takes bytes out of the leases. They stay charged.
+    #[inline(never)]
     pub(crate) fn unlease(&self, bytes: usize) {
         // Relaxed, and model: as in `release`.
         let before = self.leased.fetch_sub(bytes, Ordering::Relaxed);

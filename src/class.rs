@@ -4,6 +4,9 @@
 //! 32 MiB. Both are the same here, so that its test vectors hold (`index(65) == 1`, `index(2^25) == 19`). A class is an
 //! index, and `64 << class` is its size in bytes. The two never share a variable.
 
+use std::hint::black_box;
+use std::ops::Range;
+
 /// The size of the smallest class, in bytes: 64.
 pub const MIN_CLASS_SIZE: usize = 64;
 
@@ -35,6 +38,13 @@ const _: () = assert!(MIN_CLASS_SIZE.is_power_of_two());
 const _: () = assert!(MIN_CLASS_SIZE << (CLASSES - 1) == MAX_CLASS_SIZE);
 
 const MIN_CLASS_BITS: u32 = MIN_CLASS_SIZE.trailing_zeros();
+
+/// A range whose length the optimiser does not see. It would write a loop over the classes or the rows of the table out,
+/// once for each, and most of these loops are not hot: that alone was 12 KiB of a program's code.
+#[inline]
+pub(crate) fn rolled(range: Range<usize>) -> Range<usize> {
+    black_box(range)
+}
 
 /// The size of `class` in bytes.
 #[inline]

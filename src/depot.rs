@@ -7,13 +7,13 @@
 //!
 //! The last batch comes out first. A queue in front of the list was measured and refused: see docs/design.md.
 
-use crate::class::CLASSES;
+use crate::class::{CLASSES, rolled};
 use crate::storage::{BATCH_SLOTS, Batch, BatchList, Node};
 use crate::sync::{AtomicUsize, Mutex, Ordering, lock};
 
 #[derive(Debug)]
 pub(crate) struct Depot {
-    stocks: [Stock; CLASSES],
+    stocks: Box<[Stock]>,
 }
 
 /// What the depot has of one class. On a cache line of its own, and not on a pair, because few operations touch it.
@@ -31,13 +31,7 @@ pub(crate) struct Stock {
 
 impl Depot {
     pub(crate) fn new() -> Depot {
-        Depot {
-            stocks: std::array::from_fn(|class| Stock {
-                batches: Mutex::new(BatchList::new(class)),
-                buffers: AtomicUsize::new(0),
-                low: AtomicUsize::new(0),
-            }),
-        }
+        Depot { stocks: rolled(0..CLASSES).map(Stock::new).collect() }
     }
 
     pub(crate) fn stock(&self, class: usize) -> &Stock {
@@ -46,6 +40,10 @@ impl Depot {
 }
 
 impl Stock {
+    fn new(class: usize) -> Stock {
+        Stock { batches: Mutex::new(BatchList::new(class)), buffers: AtomicUsize::new(0), low: AtomicUsize::new(0) }
+    }
+
     /// Adds a batch. Its bytes are charged.
     pub(crate) fn push(&self, mut batch: Batch) {
         let count = batch.len();

@@ -42,7 +42,7 @@ impl Pool {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn record<W: Write + Send + 'static>(&self, writer: W) -> io::Result<Recording> {
-        let recorder = Arc::clone(self.recorder());
+        let recorder = self.recorder();
         if !recorder.open() {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the pool is being recorded already"));
         }
@@ -55,12 +55,12 @@ impl Pool {
                 return Err(error);
             }
         };
-        self.start_recording(&recorder, &full);
+        self.start_recording(&*recorder, &full);
         Ok(Recording { recorder, thread: Some(thread) })
     }
 
     /// From now on uses go to `full`; `recorder`, the pool's own, is open.
-    pub(crate) fn start_recording(&self, recorder: &Recorder, full: &SyncSender<Vec<usize>>) {
+    pub(crate) fn start_recording(&self, recorder: &dyn Recorder, full: &SyncSender<Vec<usize>>) {
         recorder.start(full);
         // Last: a thread that sees the new stamp records its uses. Model:
         // loom_tests::recorder::who_sees_the_stamp_is_recorded.
@@ -86,7 +86,7 @@ fn write(writer: impl Write, chunks: &Receiver<Vec<usize>>) -> io::Result<u64> {
 /// Its drop ends the recording, waits until everything is written, and ignores errors.
 #[must_use = "the recording ends when this is dropped; `finish` says whether all could be written"]
 pub struct Recording {
-    recorder: Arc<Recorder>,
+    recorder: Arc<dyn Recorder>,
     thread: Option<JoinHandle<io::Result<u64>>>,
 }
 

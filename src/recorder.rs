@@ -8,14 +8,39 @@
 //! that formats and writes. Nobody waits for the disk: when the writer is too far behind, a buffer is thrown away and
 //! its uses are counted as lost. What was refused: see docs/design.md.
 
+use std::fmt;
 use std::mem;
 use std::sync::mpsc::{SyncSender, TrySendError};
 
 use crate::sync::{AtomicBool, Mutex, Ordering, Padded, lock};
 
 /// The recording part of a pool; made when it is first recorded.
+///
+/// A trait, so that a pool names only the vtable, and a program that records nothing does not link a channel: 16 KiB.
+pub(crate) trait Recorder: fmt::Debug + Send + Sync {
+    fn records(&self) -> bool;
+
+    /// Claims the pool for a recording; `false` if one is in progress.
+    fn open(&self) -> bool;
+
+    /// The pool may be recorded again.
+    fn close(&self);
+
+    /// Notes a use of `size` bytes; `place` tells threads apart.
+    ///
+    /// Nothing is allocated or freed under a lock: a global allocator may use the pool that is recorded, and comes by
+    /// here again.
+    fn note(&self, size: usize, place: usize);
+
+    fn start(&self, full: &SyncSender<Vec<usize>>);
+
+    /// Sends what is noted to the writer, and lets the writer end; returns how many uses were lost.
+    fn stop(&self) -> u64;
+}
+
+/// The recorder: a few stripes, each behind a lock of its own.
 #[derive(Debug)]
-pub(crate) struct Recorder {
+pub(crate) struct Stripes {
     records: AtomicBool,
     stripes: [Padded<Mutex<Option<Stripe>>>; STRIPES],
 }
@@ -39,35 +64,31 @@ const CHUNK_SIZES: usize = if cfg!(pool_loom) { 2 } else { 4096 };
 /// 2 MiB may wait for the writer.
 pub(crate) const CHUNKS_WAITING_MAX: usize = 64;
 
-impl Recorder {
-    pub(crate) fn new() -> Recorder {
-        Recorder { records: AtomicBool::new(false), stripes: std::array::from_fn(|_| Padded(Mutex::new(None))) }
+impl Stripes {
+    pub(crate) fn new() -> Stripes {
+        Stripes { records: AtomicBool::new(false), stripes: std::array::from_fn(|_| Padded(Mutex::new(None))) }
     }
+}
 
-    pub(crate) fn records(&self) -> bool {
+impl Recorder for Stripes {
+    fn records(&self) -> bool {
         // Relaxed: that a thread sees it in time is the stamp's part (model: loom_tests::recorder::
         // who_sees_the_stamp_is_recorded), and everything else is behind the stripe's lock.
         self.records.load(Ordering::Relaxed)
     }
 
-    /// Claims the pool for a recording; `false` if one is in progress.
-    pub(crate) fn open(&self) -> bool {
+    fn open(&self) -> bool {
         // Relaxed: one exchange wins, and no memory depends on it. Model: loom_tests::recorder::
         // a_recording_counts_its_own_losses.
         !self.records.swap(true, Ordering::Relaxed)
     }
 
-    /// The pool may be recorded again.
-    pub(crate) fn close(&self) {
+    fn close(&self) {
         // Relaxed: the stripes were emptied under their locks. Model: as for `open`.
         self.records.store(false, Ordering::Relaxed);
     }
 
-    /// Notes a use of `size` bytes; `place` tells threads apart.
-    ///
-    /// Nothing is allocated or freed under the stripe's lock: a global allocator may use the pool that is recorded, and
-    /// comes by here again.
-    pub(crate) fn note(&self, size: usize, place: usize) {
+    fn note(&self, size: usize, place: usize) {
         let mut fresh = Vec::new();
         loop {
             // After `fresh`, so that what is left of that is freed when the lock is free again.
@@ -83,15 +104,14 @@ impl Recorder {
         }
     }
 
-    pub(crate) fn start(&self, full: &SyncSender<Vec<usize>>) {
+    fn start(&self, full: &SyncSender<Vec<usize>>) {
         for stripe in &self.stripes {
             let (sizes, spare) = (Vec::with_capacity(CHUNK_SIZES), Vec::new());
             *lock(stripe) = Some(Stripe { sizes, spare, full: full.clone(), lost: 0 });
         }
     }
 
-    /// Sends what is noted to the writer, and lets the writer end; returns how many uses were lost.
-    pub(crate) fn stop(&self) -> u64 {
+    fn stop(&self) -> u64 {
         let mut lost = 0;
         for stripe in &self.stripes {
             // Not sent under the lock: this may wait, and a use must not.

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::pool::Pool;
+use crate::sync::{AtomicBool, Ordering};
 
 impl Pool {
     /// Starts a thread that lets trim intervals pass in a pool that nobody uses. It ends with the [`Trimmer`].
@@ -66,8 +66,7 @@ impl Pool {
 /// The thread of [`Pool::spawn_trimmer`]; its drop stops the thread at once and waits for it.
 #[must_use = "the trimmer ends when this is dropped; keep it as long as the pool is to be trimmed"]
 pub struct Trimmer {
-    /// Nothing is ever sent: its drop is the message.
-    stop: Option<mpsc::Sender<()>>,
+    stopped: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -76,17 +75,27 @@ impl Trimmer {
         if interval.is_zero() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a trimmer's interval must be above zero"));
         }
-        let (stop, stopped) = mpsc::channel();
-        let body = move || while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) && pass() {};
+        let stopped = Arc::new(AtomicBool::new(false));
+        let body = {
+            let stopped = Arc::clone(&stopped);
+            // Relaxed: `park_timeout` sees what was written before `unpark`. If it returns early, nothing is due yet.
+            move || loop {
+                thread::park_timeout(interval);
+                if stopped.load(Ordering::Relaxed) || !pass() {
+                    break;
+                }
+            }
+        };
         let thread = thread::Builder::new().name("bytebufferpool-trimmer".to_owned()).spawn(body)?;
-        Ok(Trimmer { stop: Some(stop), thread: Some(thread) })
+        Ok(Trimmer { stopped, thread: Some(thread) })
     }
 }
 
 impl Drop for Trimmer {
     fn drop(&mut self) {
-        drop(self.stop.take());
+        self.stopped.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
             // The thread runs no user code, so there is no panic to pass on.
             let _ = thread.join();
         }

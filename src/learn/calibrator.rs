@@ -10,7 +10,7 @@
 //! has just begun and leaves it alone. (Go's original calibrates twice, the second time from a handful of calls, and
 //! the sizes collapse: valyala/bytebufferpool issue 15.)
 
-use crate::class::CLASSES;
+use crate::class::{CLASSES, rolled};
 use crate::learn::counters::Counters;
 use crate::learn::sizing::Window;
 use crate::sync::{AtomicU64, Mutex, Ordering, lock};
@@ -44,9 +44,10 @@ impl Calibrator {
     }
 
     /// Merges a thread's calls. Returns whether a class is now past the threshold. `counters` are the caller's own.
+    #[inline(never)]
     pub(crate) fn merge(&self, counters: &Counters) -> bool {
         let mut is_past = false;
-        for class in 0..CLASSES {
+        for class in rolled(0..CLASSES) {
             let calls = counters.merge(class);
             if calls > 0 {
                 is_past |= self.add(class, calls) > self.threshold;
@@ -58,7 +59,7 @@ impl Calibrator {
     /// How many uses a thread may make before it merges again.
     pub(crate) fn merge_in(&self) -> u64 {
         // Relaxed: what others merge at the same time only makes this thread's batch late.
-        let most = self.merged.iter().map(|merged| merged.load(Ordering::Relaxed)).max().unwrap_or(0);
+        let most = rolled(0..CLASSES).map(|class| self.merged[class].load(Ordering::Relaxed)).max().unwrap_or(0);
         self.threshold.saturating_sub(most).saturating_add(1).min(self.merge_batch)
     }
 
@@ -85,20 +86,20 @@ impl Calibrator {
         let _taking = lock(&self.taking);
         if !anyway {
             let past = |class| window_calls(counters.clone(), class) > self.threshold;
-            if !(0..CLASSES).any(past) {
+            if !rolled(0..CLASSES).any(past) {
                 self.correct(counters);
                 return None;
             }
         }
-        for merged in &self.merged {
+        for class in rolled(0..CLASSES) {
             // Before the counters are read: calls merged after this may be counted twice, never missed, and a count
             // that is too high only makes somebody look. A swap, as a store would cut off what others released.
             // Acquire: see `add`; models: loom_tests::calibration::calls_beside_a_window_wait_for_the_next,
             // three_threads_miss_no_window. That it releases is for symmetry alone.
-            merged.swap(0, Ordering::AcqRel);
+            self.merged[class].swap(0, Ordering::AcqRel);
         }
         let window = window(counters, Counters::take);
-        if window == Window::default() {
+        if window.total() == 0 {
             return None;
         }
         // Relaxed: a count that decides when to look; no memory depends on it.
@@ -136,7 +137,8 @@ impl Calibrator {
     /// The shared count of a class is too high: it has calls that the last calibration has taken already. Corrects this
     /// class and the others, while threads go on counting.
     fn correct<'a>(&self, counters: impl Iterator<Item = &'a Counters> + Clone) {
-        for (class, merged) in self.merged.iter().enumerate() {
+        for class in rolled(0..CLASSES) {
+            let merged = &self.merged[class];
             // First to zero, then what is there: calls merged in between are counted twice, never missed. Acquire, so
             // that what the swap takes away is read below. Model: loom_tests::calibration::a_correction_misses_no_call.
             // That both also release, and the second acquires, is for symmetry alone: no model needs it, as a
@@ -151,10 +153,11 @@ impl Calibrator {
 /// nothing.
 const EARLY_LOOK_CALLS: u64 = 64;
 
-fn window<'a>(counters: impl Iterator<Item = &'a Counters>, calls: impl Fn(&Counters, usize, bool) -> u64) -> Window {
+#[inline(never)]
+fn window<'a>(counters: impl Iterator<Item = &'a Counters>, calls: fn(&Counters, usize, bool) -> u64) -> Window {
     let mut window = Window::default();
     for counters in counters {
-        for class in 0..CLASSES {
+        for class in rolled(0..CLASSES) {
             window.plain[class] += calls(counters, class, false);
             window.asked[class] += calls(counters, class, true);
         }
@@ -163,6 +166,7 @@ fn window<'a>(counters: impl Iterator<Item = &'a Counters>, calls: impl Fn(&Coun
 }
 
 /// Calls of a class in the running window.
+#[inline(never)]
 pub(crate) fn window_calls<'a>(counters: impl Iterator<Item = &'a Counters>, class: usize) -> u64 {
     counters.map(|counters| counters.window(class)).sum()
 }

@@ -8,7 +8,7 @@
 //!
 //! This module is arithmetic: it owns no counter and takes no lock.
 
-use crate::class::{CLASSES, class_of, size_of_class};
+use crate::class::{CLASSES, class_of, rolled, size_of_class};
 
 /// How a calibration chooses the default size, the least capacity of a plain `get`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,8 +40,9 @@ impl Window {
         self.plain[class] + self.asked[class]
     }
 
+    #[inline(never)]
     pub(crate) fn total(&self) -> u64 {
-        (0..CLASSES).map(|class| self.calls(class)).sum()
+        rolled(0..CLASSES).map(|class| self.calls(class)).sum()
     }
 }
 
@@ -124,7 +125,8 @@ pub(crate) fn calibrate(window: &Window, limits: &Limits, before: Sizes) -> Opti
 fn covering_class(window: &Window, total: u64, max_percentile: f64) -> usize {
     // In range: total is a count of calls and the percentile at most 1.
     let covered_max = (total as f64 * max_percentile) as u64;
-    let mut left: [u64; CLASSES] = std::array::from_fn(|class| window.calls(class));
+    let mut left = [0; CLASSES];
+    rolled(0..CLASSES).for_each(|class| left[class] = window.calls(class));
     let mut covered = 0;
     let mut largest = 0;
     // One class after the other and not a sort, which is three kilobytes of code for twenty numbers.
@@ -137,10 +139,10 @@ fn covering_class(window: &Window, total: u64, max_percentile: f64) -> usize {
     largest
 }
 
+#[inline(never)]
 fn most_called_class(calls: &[u64; CLASSES]) -> Option<usize> {
-    // The first of the greatest, so that ties go to the smaller class.
-    let most = calls.iter().copied().max().filter(|&most| most > 0)?;
-    calls.iter().position(|&calls| calls == most)
+    // Of two with as many calls, the later one is the greater of the reversed: ties go to the smaller class.
+    rolled(0..CLASSES).rev().max_by_key(|&class| calls[class]).filter(|&class| calls[class] > 0)
 }
 
 fn class_at_share(calls: &[u64; CLASSES], share: f64) -> Option<usize> {
@@ -149,8 +151,8 @@ fn class_at_share(calls: &[u64; CLASSES], share: f64) -> Option<usize> {
         return None;
     }
     let mut below = 0;
-    calls.iter().position(|&calls| {
-        below += calls;
+    rolled(0..CLASSES).find(|&class| {
+        below += calls[class];
         below > 0 && below as f64 >= total as f64 * share
     })
 }

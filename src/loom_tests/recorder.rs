@@ -6,7 +6,7 @@ use loom::sync::Arc;
 
 use super::support::{builder, check, spawn};
 use crate::Pool;
-use crate::recorder::Recorder;
+use crate::recorder::{Recorder, Stripes};
 
 /// Enough that nobody waits: the writer of a model only reads when all is over.
 const CHUNKS: usize = 8;
@@ -48,7 +48,7 @@ fn who_sees_the_stamp_is_recorded() {
             spawn(move || {
                 let recorder = pool.recorder();
                 assert!(recorder.open());
-                pool.start_recording(recorder, &full);
+                pool.start_recording(&*recorder, &full);
             })
         };
         let user = {
@@ -81,10 +81,10 @@ fn who_sees_the_stamp_is_recorded() {
 fn what_is_noted_is_written_once_and_in_order() {
     check(Some(3), || {
         let pool = Arc::new(builder().build());
-        let recorder = Arc::new(Recorder::new());
+        let recorder = Arc::new(Stripes::new());
         let (full, chunks) = sync_channel(CHUNKS);
         assert!(recorder.open());
-        pool.start_recording(&recorder, &full);
+        pool.start_recording(&*recorder, &full);
         drop(full);
         let users = [10, 20].map(|first| {
             let recorder = Arc::clone(&recorder);
@@ -117,14 +117,14 @@ fn what_is_noted_is_written_once_and_in_order() {
 fn a_recording_counts_its_own_losses() {
     check(None, || {
         let pool = Arc::new(builder().build());
-        let recorder = Arc::new(Recorder::new());
-        let begin = |pool: &Pool, recorder: &Recorder| {
+        let recorder = Arc::new(Stripes::new());
+        let begin = |pool: &Pool, recorder: &dyn Recorder| {
             // The writer is gone.
             let (full, _) = sync_channel(CHUNKS);
             pool.start_recording(recorder, &full);
         };
         assert!(recorder.open());
-        begin(&pool, &recorder);
+        begin(&pool, &*recorder);
         (1..=3).for_each(|size| recorder.note(size, 0));
         let first = {
             let recorder = Arc::clone(&recorder);
@@ -140,7 +140,7 @@ fn a_recording_counts_its_own_losses() {
                 if !recorder.open() {
                     return None;
                 }
-                begin(&pool, &recorder);
+                begin(&pool, &*recorder);
                 recorder.note(4, 0);
                 let lost = recorder.stop();
                 recorder.close();

@@ -138,9 +138,9 @@ impl<'p> Op<'p> {
             return self.free(vec, Reason::OverCeiling);
         }
         if class_of_capacity(vec.capacity(), CLASSES).is_none() {
-            match shrink(vec, size_of_class(class)) {
-                Ok(cut) if cut.capacity() == size_of_class(class) => vec = cut,
-                Ok(other) | Err(other) => return self.free(other, Reason::OutOfClass),
+            shrink(&mut vec, size_of_class(class));
+            if vec.capacity() != size_of_class(class) {
+                return self.free(vec, Reason::OutOfClass);
             }
         }
         match self.local {
@@ -171,14 +171,13 @@ impl<'p> Op<'p> {
 
     /// Caches a buffer where every thread finds it: in this thread's row of the table, or in the depot.
     pub(super) fn keep_in_shared(self, class: usize, mut vec: Vec<u8>) {
-        let put = self.core.table.put(self.row(), &mut vec);
-        if put == Put::Kept {
+        if self.core.put(self.row(), &mut vec) {
             return self.note_unused();
         }
         if !self.charge(size_of_class(class)) {
             return self.free(vec, Reason::OverBudget);
         }
-        if put == Put::NotCharged && self.core.table.put_charged(self.row(), class, &mut vec) {
+        if self.core.table.put_charged(self.row(), class, &mut vec) {
             return self.note_unused();
         }
         let mut batch = Batch::new(class);
@@ -195,6 +194,7 @@ impl<'p> Op<'p> {
         self.note_unused();
     }
 
+    #[inline(never)]
     pub(super) fn free(self, vec: Vec<u8>, reason: Reason) {
         self.add(|counters| &counters.dropped[reason as usize], 1);
         drop(vec);

@@ -17,8 +17,8 @@ impl<'p> Op<'p> {
         let Some(local) = self.local else {
             self.core.threadless().count_shared(usage);
             let Some(class) = class else { return };
-            if self.records() {
-                self.core.recorder().note(usage.peak, 0);
+            if let Some(recorder) = self.recorder() {
+                recorder.note(usage.peak, 0);
             }
             if self.core.calibrator.add(class, 1) > self.pool.config.calibrate_calls_threshold {
                 self.take_window(false);
@@ -40,9 +40,9 @@ impl<'p> Op<'p> {
         local.pace.stop(local.left());
         // Until the next count is granted: a use that ends in between, in a callback, must find a count above zero.
         local.set_left(local.pace.allow(1));
-        if self.records() && usage.counted_class().is_some() {
+        if let (Some(recorder), Some(_)) = (self.recorder(), usage.counted_class()) {
             let shard: &Shard = &local;
-            self.core.recorder().note(usage.peak, std::ptr::from_ref(shard) as usize / size_of::<Shard>());
+            recorder.note(usage.peak, std::ptr::from_ref(shard) as usize / size_of::<Shard>());
         }
         let mut learnt = None;
         if local.pace.is_merge_due() {

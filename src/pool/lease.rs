@@ -4,7 +4,7 @@
 //! freed for want of budget, everything that is charged and covers nothing is given up. See docs/design.md.
 
 use super::shared::{Core, Op};
-use crate::class::{CLASSES, size_of_class};
+use crate::class::{CLASSES, rolled, size_of_class};
 use crate::storage::{Local, SMALL_CLASSES, slots_max};
 
 impl<'p> Op<'p> {
@@ -30,6 +30,7 @@ impl<'p> Op<'p> {
     }
 
     /// Charges the budget. If it refuses, this gives up what is charged and covers nothing, and tries once more.
+    #[inline(never)]
     pub(super) fn charge(self, bytes: usize) -> bool {
         if self.core.budget.charge(bytes) {
             return true;
@@ -40,12 +41,13 @@ impl<'p> Op<'p> {
         if let Some(local) = self.local {
             self.release_unused_leases(local);
         }
-        (0..CLASSES).for_each(|class| self.give_up_charges(class));
+        rolled(0..CLASSES).for_each(|class| self.give_up_charges(class));
         self.core.budget.charge(bytes)
     }
 
+    #[inline(never)]
     pub(super) fn release_unused_leases(self, local: Local<'_>) {
-        (0..SMALL_CLASSES).for_each(|class| self.core.release_unused_lease(local, class));
+        rolled(0..SMALL_CLASSES).for_each(|class| self.core.release_unused_lease(local, class));
     }
 
     /// Gives up the charges of a class's empty places.
@@ -60,6 +62,7 @@ impl<'p> Op<'p> {
 
 impl Core {
     /// Takes slots out of a lease. Their bytes stay charged.
+    #[inline(never)]
     pub(super) fn shrink_lease(&self, local: Local<'_>, class: usize, leased: usize) {
         let bytes = (local.leased(class) - leased) * size_of_class(class);
         local.set_leased(class, leased);

@@ -15,7 +15,7 @@ use crate::learn::calibrator::{Calibrator, window_calls};
 use crate::learn::clock::Clock;
 use crate::learn::counters::{Counter, Counters, Reason};
 use crate::learn::epoch::{AtomicEpoch, Epoch};
-use crate::recorder::Recorder;
+use crate::recorder::{Recorder, Stripes};
 use crate::stats::{ClassStats, Dropped, Stats};
 use crate::storage::{Local, PerThread, Shards, Shared, Table, Zeroed};
 use crate::sync::{AtomicBool, OnceBox, Ordering, const_unless_loom};
@@ -75,7 +75,7 @@ pub(crate) struct Core {
     /// The counters of all threads that have no shard; made when there is such a thread.
     pub(super) threadless: OnceBox<Counters>,
     /// Made when the pool is first recorded.
-    pub(super) recorder: OnceBox<Arc<Recorder>>,
+    pub(super) recorder: OnceBox<Arc<dyn Recorder>>,
     /// Last, because fields are dropped in order: buffers are freed before a common budget gets their bytes back.
     pub(super) budget: Budget,
 }
@@ -109,10 +109,10 @@ impl Pool {
         self.shared_budget = Some(budget);
     }
 
-    pub(crate) fn recorder(&self) -> &Arc<Recorder> {
+    pub(crate) fn recorder(&self) -> Arc<dyn Recorder> {
         // Attaches, because only a pool that has a stamp can renew it.
-        self.op();
-        self.shared().tenant.recorder()
+        let op = self.op();
+        Arc::clone(op.core.recorder.get_or_init(|| Box::new(Arc::new(Stripes::new()))))
     }
 
     pub(crate) fn shared(&self) -> &Shared<Core> {
@@ -126,6 +126,7 @@ impl Pool {
         }
     }
 
+    #[inline(never)]
     pub(crate) fn op(&self) -> Op<'_> {
         let shared = self.shared();
         match self.per_thread.local(self.per_thread.stamp()) {
@@ -184,10 +185,6 @@ impl Core {
         }
     }
 
-    pub(super) fn recorder(&self) -> &Arc<Recorder> {
-        self.recorder.get_or_init(|| Box::new(Arc::new(Recorder::new())))
-    }
-
     /// Whether a buffer came to the shared part since the last trim; if so, the stamp was renewed, and threads begin to
     /// look.
     #[inline]
@@ -196,6 +193,8 @@ impl Core {
         self.unused.load(Ordering::Relaxed)
     }
 
+    #[cold]
+    #[inline(never)]
     pub(super) fn threadless(&self) -> &Counters {
         self.threadless.get_or_init(Counters::boxed)
     }
@@ -213,8 +212,9 @@ impl<'p> Op<'p> {
         }
     }
 
-    pub(super) fn records(self) -> bool {
-        self.core.recorder.get().is_some_and(|recorder| recorder.records())
+    /// The recorder, while the pool is recorded.
+    pub(super) fn recorder(self) -> Option<&'p dyn Recorder> {
+        self.core.recorder.get().map(|recorder| &**recorder).filter(|recorder| recorder.records())
     }
 
     pub(super) fn counters(self) -> impl Iterator<Item = &'p Counters> + Clone {

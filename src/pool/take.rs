@@ -7,7 +7,7 @@ use std::collections::TryReserveError;
 
 use super::lease::note_lease;
 use super::shared::{Core, Op, Pool};
-use crate::class::{LOOK_UP_CLASSES, MAX_CLASS_SIZE, class_of, class_or_none, size_of_class};
+use crate::class::{LOOK_UP_CLASSES, MAX_CLASS_SIZE, class_of, class_or_none, rolled, size_of_class};
 use crate::learn::counters::Reason;
 use crate::scrub::{reserve, scrub, try_reserve, try_reserve_exact};
 use crate::storage::{BATCH_SLOTS, Batch, Charge, Local, ROWS, RawBuf, SMALL_CLASSES, Stamp, slots_max};
@@ -131,14 +131,10 @@ impl<'p> Op<'p> {
         let own = local.and_then(|local| local.pop_below_mark(class));
         own.or_else(|| self.core.take(self.row(), class))
             .or_else(|| self.take_from_depot(class))
-            .or_else(|| self.take_from_other_rows(class))
+            .or_else(|| self.core.take_from_other_rows(self.row(), class))
     }
 
     #[inline(never)]
-    fn take_from_other_rows(self, class: usize) -> Option<Vec<u8>> {
-        (1..ROWS).find_map(|distance| self.core.take(self.row() + distance, class))
-    }
-
     pub(super) fn take_from_depot(self, class: usize) -> Option<Vec<u8>> {
         let mut batch = self.core.depot.stock(class).pop()?;
         let vec = batch.pop()?;
@@ -174,6 +170,7 @@ impl<'p> Op<'p> {
         before
     }
 
+    #[inline(never)]
     pub(super) fn allocate(self, capacity: usize) -> Result<Vec<u8>, TryReserveError> {
         let mut vec = Vec::new();
         vec.try_reserve_exact(size_to_allocate(capacity))?;
@@ -181,6 +178,7 @@ impl<'p> Op<'p> {
         Ok(vec)
     }
 
+    #[inline(never)]
     pub(super) fn allocate_or_abort(self, capacity: usize) -> Vec<u8> {
         let vec = Vec::with_capacity(size_to_allocate(capacity));
         self.add(|counters| &counters.allocated, 1);
@@ -188,7 +186,7 @@ impl<'p> Op<'p> {
     }
 
     /// Moves the contents of `vec` to a larger buffer, with room for `additional` bytes more.
-    #[inline]
+    #[inline(never)]
     pub(super) fn grow(self, vec: &mut Vec<u8>, additional: usize) -> Result<(), TryReserveError> {
         let needed = match vec.len().checked_add(additional) {
             Some(needed) if needed <= MAX_CLASS_SIZE => needed,
@@ -238,6 +236,7 @@ impl<'p> Op<'p> {
         }
     }
 
+    #[inline(never)]
     pub(super) fn move_to(self, mut larger: Vec<u8>, vec: &mut Vec<u8>) {
         self.add(|counters| &counters.growths, 1);
         larger.extend_from_slice(vec);
@@ -295,11 +294,28 @@ impl Core {
     /// give up its charge.
     #[inline]
     pub(super) fn take(&self, row: usize, class: usize) -> Option<Vec<u8>> {
-        if !self.budget.is_shared() {
-            return self.table.take(row, class, Charge::Stays);
+        if self.budget.is_shared() {
+            return self.take_and_release(row, class);
         }
+        self.table.take(row, class, Charge::Stays)
+    }
+
+    #[inline(never)]
+    fn take_and_release(&self, row: usize, class: usize) -> Option<Vec<u8>> {
         let vec = self.table.take(row, class, Charge::Leaves)?;
         self.budget.release(size_of_class(class));
+        Some(vec)
+    }
+
+    /// The same, of any row but this one.
+    #[inline(never)]
+    fn take_from_other_rows(&self, row: usize, class: usize) -> Option<Vec<u8>> {
+        let leaves = self.budget.is_shared();
+        let charge = if leaves { Charge::Leaves } else { Charge::Stays };
+        let vec = rolled(1..ROWS).find_map(|distance| self.table.take(row + distance, class, charge))?;
+        if leaves {
+            self.budget.release(size_of_class(class));
+        }
         Some(vec)
     }
 }

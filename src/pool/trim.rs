@@ -3,7 +3,7 @@
 //! When threads look at the clock, and how soon memory is freed: see `learn/clock.rs` and docs/design.md.
 
 use super::shared::{Core, Op};
-use crate::class::{CLASSES, size_of_class};
+use crate::class::{CLASSES, rolled, size_of_class};
 use crate::learn::clock::{LOOK_FIRST, LOOK_MAX};
 use crate::learn::epoch::Epoch;
 use crate::storage::{BATCH_SLOTS, Charge, Local, ROWS, SMALL_CLASSES, Tenant};
@@ -17,11 +17,11 @@ impl<'p> Op<'p> {
         // Relaxed: see `may_have_unused`.
         self.core.unused.store(false, Ordering::Relaxed);
         let mut freed_bytes = 0;
-        for class in 0..CLASSES {
+        for class in rolled(0..CLASSES) {
             let stock = self.core.depot.stock(class);
             freed_bytes += self.free_from_depot(class, stock.low());
             stock.begin_interval();
-            for row in 0..ROWS {
+            for row in rolled(0..ROWS) {
                 if !self.core.table.was_used(row, class) {
                     freed_bytes += self.free_place(row, class);
                 }
@@ -34,11 +34,11 @@ impl<'p> Op<'p> {
     /// Frees everything cached but other threads' caches. Returns the bytes freed.
     pub(super) fn purge(self) -> usize {
         let mut freed_bytes = 0;
-        for class in 0..CLASSES {
+        for class in rolled(0..CLASSES) {
             freed_bytes += self.purge_class(class);
         }
         let Some(local) = self.local else { return freed_bytes };
-        for class in 0..SMALL_CLASSES {
+        for class in rolled(0..SMALL_CLASSES) {
             freed_bytes += self.free_from_cache(local, class, local.len(class));
         }
         self.release_unused_leases(local);
@@ -53,12 +53,14 @@ impl<'p> Op<'p> {
     }
 
     /// Lets a trim interval pass if one is over, and grants this thread the uses until it looks again.
+    #[inline(never)]
     pub(super) fn look_at_clock(self) {
         let now_ns = self.pass_interval_if_due();
         self.grant(now_ns, LOOK_MAX);
     }
 
     /// As `look_at_clock`, but with a short count: how fast uses came so far says nothing about what comes.
+    #[inline(never)]
     pub(super) fn begin_to_look(self) {
         let now_ns = self.pass_interval_if_due();
         self.grant(now_ns, LOOK_FIRST);
@@ -75,6 +77,7 @@ impl<'p> Op<'p> {
         now_ns
     }
 
+    #[inline(never)]
     pub(super) fn grant(self, now_ns: u64, most: u64) {
         let Some(local) = self.local else { return };
         local.pace.stop(local.left());
@@ -83,7 +86,7 @@ impl<'p> Op<'p> {
             local.pace.merge_in(self.core.calibrator.merge_in());
         }
         // While the pool records, every use is noted.
-        let most = if self.records() { 1 } else { most };
+        let most = if self.recorder().is_some() { 1 } else { most };
         local.set_left(local.pace.grant(&self.core.clock, now_ns, most));
     }
 
@@ -111,7 +114,7 @@ impl<'p> Op<'p> {
         }
         let intervals = epoch.interval() - Epoch::from_word(seen).interval();
         let mut freed_bytes = 0;
-        for class in 0..SMALL_CLASSES {
+        for class in rolled(0..SMALL_CLASSES) {
             let over_ceiling = class > epoch.max_class();
             let unused = match intervals {
                 _ if over_ceiling => local.len(class),
@@ -142,7 +145,7 @@ impl<'p> Op<'p> {
     #[inline(never)]
     pub(super) fn purge_class(self, class: usize) -> usize {
         let mut freed_bytes = self.free_from_depot(class, self.core.depot.stock(class).len());
-        freed_bytes += (0..ROWS).map(|row| self.free_place(row, class)).sum::<usize>();
+        freed_bytes += rolled(0..ROWS).map(|row| self.free_place(row, class)).sum::<usize>();
         self.give_up_charges(class);
         freed_bytes
     }
@@ -193,7 +196,7 @@ impl<'p> Op<'p> {
 impl Core {
     /// Moves a thread's cache to the depot, and gives up its leases. Allocates and frees nothing.
     pub(super) fn empty_cache(&self, local: Local<'_>) {
-        for class in 0..SMALL_CLASSES {
+        for class in rolled(0..SMALL_CLASSES) {
             while local.len(class) > 0 {
                 let batch = local.take_cold(class, BATCH_SLOTS);
                 // The bytes leave the lease but stay charged, for the batch.

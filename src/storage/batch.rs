@@ -23,6 +23,7 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
+    #[inline(never)]
     pub(crate) fn new(class: usize) -> Batch {
         assert!(class < CLASSES);
         Batch { class: class as u8, len: 0, slots: [const { None }; BATCH_SLOTS] }
@@ -38,6 +39,7 @@ impl Batch {
 
     /// Adds the buffer of `vec` and leaves an empty `Vec`. Does nothing if the batch is full or the capacity is not the
     /// class's size.
+    #[inline(never)]
     pub(crate) fn push(&mut self, vec: &mut Vec<u8>) -> bool {
         let slot = if self.len() < BATCH_SLOTS { IdleBuf::take(vec, self.class()) } else { None };
         let pushed = slot.is_some();
@@ -68,6 +70,7 @@ impl Batch {
 }
 
 impl Drop for Batch {
+    #[inline(never)]
     fn drop(&mut self) {
         while let Some(vec) = self.pop() {
             drop(vec);

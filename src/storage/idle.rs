@@ -116,28 +116,25 @@ impl Drop for RawBuf {
 // SAFETY: a RawBuf owns what the Vec<u8> it was made from did, and that is Send.
 unsafe impl Send for RawBuf {}
 
-/// Cuts the capacity of `vec` down to `capacity` and empties it. Returns it unchanged as an error if the allocator
-/// refuses.
+/// Cuts the capacity of `vec` down to `capacity` and empties it. Leaves it unchanged if the allocator refuses.
 ///
 /// `Vec::shrink_to` would abort then, and this runs in destructors.
-pub(crate) fn shrink(vec: Vec<u8>, capacity: usize) -> Result<Vec<u8>, Vec<u8>> {
+pub(crate) fn shrink(vec: &mut Vec<u8>, capacity: usize) {
     if capacity == 0 || capacity >= vec.capacity() {
-        return Err(vec);
+        return;
     }
-    let mut vec = ManuallyDrop::new(vec);
-    let Ok(layout) = Layout::array::<u8>(vec.capacity()) else {
-        return Err(ManuallyDrop::into_inner(vec));
-    };
+    let Ok(layout) = Layout::array::<u8>(vec.capacity()) else { return };
     // SAFETY: a Vec<u8> with a capacity above zero was allocated by the global allocator with this layout; the new
     // size is above zero (checked above) and below a size that was valid.
     let memory = unsafe { realloc(vec.as_mut_ptr(), layout, capacity) };
     if memory.is_null() {
         // The old memory is untouched and still the Vec's.
-        return Err(ManuallyDrop::into_inner(vec));
+        return;
     }
-    // SAFETY: `memory` is `capacity` bytes of the global allocator with alignment 1, owned by nobody else: the old Vec
-    // is not dropped.
-    Ok(unsafe { Vec::from_raw_parts(memory, 0, capacity) })
+    // The old memory is the allocator's again, so the old Vec is forgotten.
+    mem::forget(mem::take(vec));
+    // SAFETY: `memory` is `capacity` bytes of the global allocator with alignment 1, owned by nobody else.
+    *vec = unsafe { Vec::from_raw_parts(memory, 0, capacity) };
 }
 
 #[cfg(all(test, not(pool_loom)))]
@@ -178,7 +175,8 @@ mod tests {
     #[test]
     fn shrink_cuts_to_exactly_what_is_asked_and_the_memory_is_whole() {
         for (from, to) in [(65, 64), (1000, 512), (5000, 4096), (70_000, 65_536), (300_000, 64)] {
-            let mut vec = shrink(vec![3; from], to).expect("the allocator makes blocks smaller");
+            let mut vec = vec![3; from];
+            shrink(&mut vec, to);
             assert_eq!((vec.len(), vec.capacity()), (0, to));
             vec.resize(to, 4);
             assert!(vec.iter().all(|&byte| byte == 4));
@@ -186,10 +184,14 @@ mod tests {
     }
 
     #[test]
-    fn shrink_to_nothing_or_to_more_gives_the_buffer_back_as_it_is() {
+    fn shrink_to_nothing_or_to_more_leaves_the_buffer_as_it_is() {
         for to in [0, 100, 101, usize::MAX] {
-            assert_eq!(shrink(vec![5; 100], to), Err(vec![5; 100]));
+            let mut vec = vec![5; 100];
+            shrink(&mut vec, to);
+            assert_eq!((&vec[..], vec.capacity()), (&[5; 100][..], 100));
         }
-        assert_eq!(shrink(Vec::new(), 64), Err(Vec::new()));
+        let mut empty = Vec::new();
+        shrink(&mut empty, 64);
+        assert_eq!(empty.capacity(), 0);
     }
 }

@@ -117,6 +117,7 @@ impl BatchList {
 }
 
 impl Drop for BatchList {
+    #[inline(never)]
     fn drop(&mut self) {
         while let Some(node) = self.pop() {
             drop(node);

@@ -14,7 +14,7 @@
 
 use super::idle::IdleBuf;
 use super::zeroed::Zeroed;
-use crate::class::{CLASSES, class_of_capacity};
+use crate::class::{CLASSES, class_of_capacity, rolled};
 use crate::sync::{AtomicBool, AtomicPtr, Ordering};
 
 /// How many rows there are. With more threads than rows, some share a row. A miss looks at all rows.
@@ -122,13 +122,13 @@ impl Table {
 
     /// Gives up the charges of a class's empty places. Returns how many; the caller releases them.
     pub(crate) fn give_up_charges(&self, class: usize) -> usize {
-        let is_given_up = |row: &&Row| {
+        let is_given_up = |row: &usize| {
             // Relaxed: no memory passes. Model: loom_tests::table::a_charge_is_given_up_once.
-            let place = &row.places[class];
+            let place = &self.rows[*row].places[class];
             place.load(Ordering::Relaxed) == empty()
                 && place.compare_exchange(empty(), std::ptr::null_mut(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
         };
-        self.rows.iter().filter(is_given_up).count()
+        rolled(0..ROWS).filter(is_given_up).count()
     }
 
     /// Whether a buffer was put into the place since this was last asked. If not, its buffer was not needed since.
@@ -180,8 +180,8 @@ fn fill(place: &AtomicPtr<u8>, from: *mut u8, vec: &mut Vec<u8>, class: usize) -
 
 impl Drop for Table {
     fn drop(&mut self) {
-        for row in 0..ROWS {
-            for class in 0..CLASSES {
+        for row in rolled(0..ROWS) {
+            for class in rolled(0..CLASSES) {
                 drop(self.take(row, class, Charge::Leaves));
             }
         }

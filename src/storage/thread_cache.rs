@@ -13,7 +13,7 @@
 
 use super::idle::IdleBuf;
 use super::zeroed::Zeroed;
-use crate::class::{class_if_size, size_of_class};
+use crate::class::{class_if_size, rolled, size_of_class};
 use crate::storage::Batch;
 use crate::sync::{AtomicPtr, AtomicU32, Ordering};
 
@@ -210,7 +210,7 @@ impl Stack {
 
 impl Drop for ThreadCache {
     fn drop(&mut self) {
-        for class in 0..SMALL_CLASSES {
+        for class in rolled(0..SMALL_CLASSES) {
             // SAFETY: nobody else has the cache any more, so this thread is its owner.
             while let Some(vec) = unsafe { self.pop_below_mark(class) } {
                 drop(vec);
@@ -276,7 +276,7 @@ mod tests {
                 assert!(unsafe { cache.push(&mut vec![1; size_of_class(class)]) });
             }
         }
-        for class in 0..SMALL_CLASSES {
+        for class in rolled(0..SMALL_CLASSES) {
             // SAFETY: nobody else has the cache.
             let mut vec = unsafe { cache.pop(class) }.expect("the stack is full");
             vec.resize(size_of_class(class), 2);

@@ -16,7 +16,7 @@ use std::cell::Cell;
 use std::ptr::{self, NonNull};
 
 use super::shard::{HandBack, Shard};
-use crate::sync::{Mutex, lock, thread_local};
+use crate::sync::{Mutex, MutexGuard, lock, thread_local};
 
 /// What a thread knows of itself. Constant and without a destructor, so that it exists before and after all other
 /// thread-locals.
@@ -319,20 +319,25 @@ impl Indices {
     }
 }
 
-#[cfg(not(pool_loom))]
 pub(super) fn with_threads<R>(f: impl FnOnce(&mut Threads) -> R) -> R {
+    f(&mut lock_threads())
+}
+
+#[cfg(not(pool_loom))]
+#[inline(never)]
+fn lock_threads() -> MutexGuard<'static, Threads> {
     static THREADS: Mutex<Threads> = Mutex::new(Threads::new());
     #[cfg(test)]
     super::tally::count_lock();
-    f(&mut lock(&THREADS))
+    lock(&THREADS)
 }
 
 #[cfg(pool_loom)]
-pub(super) fn with_threads<R>(f: impl FnOnce(&mut Threads) -> R) -> R {
+fn lock_threads() -> MutexGuard<'static, Threads> {
     loom::lazy_static! {
         static ref THREADS: Mutex<Threads> = Mutex::new(Threads::new());
     }
-    f(&mut lock(&THREADS))
+    lock(&THREADS)
 }
 
 #[cfg(all(test, not(pool_loom)))]
