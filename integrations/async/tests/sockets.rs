@@ -226,3 +226,22 @@ fn a_read_that_fails_leaves_the_guard_as_it_was_and_usable() {
         assert_eq!(received.freeze(), "kept;last");
     });
 }
+
+/// What lies behind a short message is what was there before: `read_buf` has not zeroed it.
+#[test]
+#[allow(unsafe_code)]
+fn read_buf_does_not_touch_the_rest_of_the_spare_capacity() {
+    on_both(|pool| async move {
+        let (listener, address) = listen().await;
+        let (stream, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (mut stream, (mut peer, _)) = (stream.unwrap(), accepted.unwrap());
+        let mut received = pool.get_owned_with_capacity(4_096);
+        received.resize(4_096, 0xAA);
+        received.clear();
+        stream.write_all(b"short").await.unwrap();
+        assert_eq!(peer.read_buf(&mut received).await.unwrap(), 5);
+        // SAFETY: within the capacity, and all of these bytes were written above, to the same buffer.
+        unsafe { received.set_len(4_096) };
+        assert!(received.starts_with(b"short") && received[5..].iter().all(|&byte| byte == 0xAA));
+    });
+}

@@ -217,7 +217,9 @@ fn a_cancelled_next_batch_loses_nothing() {
     block_on(async {
         let pool = Arc::new(Pool::new());
         let (mut near, far) = duplex(64);
-        let mut batches = FrameBatches::new(far, pool);
+        let mut batches = FrameBatches::new(far, Arc::clone(&pool));
+        assert!(timeout(Duration::from_millis(2), batches.next_batch()).await.is_err());
+        assert_eq!(pool.stats().outstanding, 1, "a reader that waits holds one buffer");
         let frames = [&b"one"[..], b"", b"three"];
         let mut sent = Vec::new();
         for frame in frames {
