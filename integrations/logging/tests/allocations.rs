@@ -3,11 +3,9 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use bytebufferpool::Pool;
+use bytebufferpool_tracing::{LineWriter, WhenFull};
 use log::Log;
-use pooled_lines::{LineWriter, WhenFull};
 
 #[path = "../../../tests/support/ledger.rs"]
 mod ledger;
@@ -32,15 +30,12 @@ impl Write for Noting {
 }
 
 fn check(log: impl FnOnce(LineWriter) -> Box<dyn Fn(u64)>) {
-    // No trim interval must pass, as it frees what the warm-up left.
-    let pool = Pool::builder().trim_interval(Duration::from_secs(1 << 20)).build();
-    let pool: &'static Pool = Box::leak(Box::new(pool));
     let on_writer = Arc::new(AtomicU64::new(0));
-    let (lines, writer) = LineWriter::spawn(pool, Noting(Arc::clone(&on_writer)), 64, WhenFull::Block);
+    let (lines, writer) = LineWriter::spawn(Noting(Arc::clone(&on_writer)), 64 << 10, WhenFull::Block);
     let flush = lines.clone();
     let log = log(lines);
-    // How many buffers are under way at most depends on the scheduler: beside other work several rounds in turn were
-    // still the first with that many. So it is warm after some round, and not after a certain one.
+    // How many blocks are under way at most depends on the scheduler, and a trim may free some: so it is warm after some
+    // round, and not after a certain one.
     let mut rounds = Vec::new();
     while !rounds.ends_with(&[(0, 0); 3]) {
         assert!(rounds.len() < 100, "allocations here and on the writer, per 1000 events: {rounds:?}");
@@ -71,4 +66,9 @@ fn a_record_of_log_allocates_nothing() {
             lines.log(&log::Record::builder().level(log::Level::Info).args(message).build());
         })
     });
+}
+
+#[test]
+fn a_line_in_pieces_allocates_nothing() {
+    check(|lines| Box::new(move |event| writeln!(lines.line(), "event={event} user=anna logged in").unwrap()));
 }

@@ -1,14 +1,14 @@
 //! Whole lines, exact counts, and nothing lost at the end.
 
 use std::io::{self, IoSlice, Write};
+use std::panic::AssertUnwindSafe;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use bytebufferpool::Pool;
+use bytebufferpool_tracing::{Counts, LineWriter, Report, WhenFull, WriterThread};
 use log::Log;
-use pooled_lines::{LineWriter, WhenFull};
 
 /// What was written, in the order it arrived.
 #[derive(Clone, Default)]
@@ -91,8 +91,20 @@ impl Write for Gate {
     }
 }
 
-fn leaked_pool() -> &'static Pool {
-    Box::leak(Box::default())
+/// A queue of this many bytes holds `lines` lines of `len` bytes: each counts 8 more than it has.
+const fn room_for(lines: usize, len: usize) -> usize {
+    lines * (len + 8)
+}
+
+fn figures(counts: Counts) -> (u64, u64, u64) {
+    (counts.written, counts.dropped, counts.waiting)
+}
+
+/// Every buffer is returned: no line can be anywhere any more.
+fn finish(writer: WriterThread, lines: &LineWriter) -> Report {
+    let report = writer.finish();
+    assert_eq!(lines.pool().stats().outstanding, 0);
+    report
 }
 
 const THREADS: usize = 8;
@@ -107,10 +119,9 @@ fn payload(thread: usize, event: usize) -> String {
 /// `log` logs one event; the lines must be all there, whole, and in order for each thread.
 fn check_from_many_threads(setup: impl FnOnce(LineWriter) -> Box<dyn Fn(usize, usize, &str) + Send + Sync>) {
     let memory = Memory::default();
-    let pool = leaked_pool();
     let output = Grudging { memory: memory.clone(), calls: 0 };
-    let (lines, writer) = LineWriter::spawn(pool, output, 16, WhenFull::Block);
-    let log = setup(lines);
+    let (lines, writer) = LineWriter::spawn(output, 4096, WhenFull::Block);
+    let log = setup(lines.clone());
     thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS)
             .map(|thread| {
@@ -121,9 +132,9 @@ fn check_from_many_threads(setup: impl FnOnce(LineWriter) -> Box<dyn Fn(usize, u
         threads.into_iter().for_each(|thread| thread.join().unwrap());
     });
     drop(log);
-    let report = writer.finish();
+    let report = finish(writer, &lines);
     assert!(report.error.is_none(), "{report:?}");
-    assert_eq!((report.written, report.dropped), ((THREADS * EVENTS) as u64, 0));
+    assert_eq!(figures(report.counts), ((THREADS * EVENTS) as u64, 0, 0));
     let mut next = [0; THREADS];
     for line in memory.text().lines() {
         let (_, line) = line.split_once("@").unwrap_or_else(|| panic!("torn: {line}"));
@@ -135,7 +146,6 @@ fn check_from_many_threads(setup: impl FnOnce(LineWriter) -> Box<dyn Fn(usize, u
         next[thread] += 1;
     }
     assert_eq!(next, [EVENTS; THREADS]);
-    assert_eq!(pool.stats().outstanding, 0);
 }
 
 #[test]
@@ -177,25 +187,31 @@ fn no_line_of_fern_is_torn_or_lost() {
     });
 }
 
-/// The writer holds one line, the channel four; so of 100 lines exactly 95 find no room.
 #[test]
-fn a_full_channel_drops_exactly_what_finds_no_room() {
+fn no_line_in_pieces_is_torn_or_lost() {
+    check_from_many_threads(|lines| {
+        Box::new(move |thread, event, payload| writeln!(lines.line(), "@{thread} {event} {payload}").unwrap())
+    });
+}
+
+/// The worker holds one line, the queue four; so of 100 lines exactly 95 find no room.
+#[test]
+fn a_full_queue_drops_exactly_what_finds_no_room() {
     let memory = Memory::default();
     let (gate, is_waiting, open) = Gate::new(&memory);
-    let (lines, writer) = LineWriter::spawn(leaked_pool(), gate, 4, WhenFull::Drop);
+    let (lines, writer) = LineWriter::spawn(gate, room_for(4, "line 00\n".len()), WhenFull::Drop);
     // Dropped before the writer, should an assertion fail: it would wait for the gate for ever.
     let (is_waiting, open) = (is_waiting, open);
-    writeln!(lines.line(), "line 0").unwrap();
+    writeln!(lines.line(), "line 00").unwrap();
     is_waiting.recv().unwrap();
     for line in 1..100 {
-        let mut writer = lines.line();
-        writer.write_all(format!("line {line}\n").as_bytes()).unwrap();
+        writeln!(lines.line(), "line {line:02}").unwrap();
     }
-    assert_eq!(lines.dropped(), 95);
+    assert_eq!(figures(lines.counts()), (0, 95, 5));
     drop((open, is_waiting));
-    let report = writer.finish();
-    assert_eq!((report.written, report.dropped), (5, 95));
-    assert_eq!(memory.text(), "line 0\nline 1\nline 2\nline 3\nline 4\n");
+    let report = finish(writer, &lines);
+    assert_eq!(figures(report.counts), (5, 95, 0));
+    assert_eq!(memory.text(), "line 00\nline 01\nline 02\nline 03\nline 04\n");
 }
 
 /// Whoever comes first: each line is either in the output or counted.
@@ -203,8 +219,7 @@ fn a_full_channel_drops_exactly_what_finds_no_room() {
 fn from_many_threads_every_line_is_written_or_counted() {
     let memory = Memory::default();
     let output = Grudging { memory: memory.clone(), calls: 0 };
-    let pool = leaked_pool();
-    let (lines, writer) = LineWriter::spawn(pool, output, 4, WhenFull::Drop);
+    let (lines, writer) = LineWriter::spawn(output, 100, WhenFull::Drop);
     let threads: Vec<_> = (0..THREADS)
         .map(|_| {
             let lines = lines.clone();
@@ -215,31 +230,56 @@ fn from_many_threads_every_line_is_written_or_counted() {
     thread::sleep(Duration::from_millis(2));
     let report = writer.finish();
     threads.into_iter().for_each(|thread| thread.join().unwrap());
-    assert_eq!(memory.text().lines().count() as u64, report.written);
-    assert_eq!(report.written + lines.dropped(), (THREADS * EVENTS) as u64, "{report:?}");
-    drop(lines);
-    assert_eq!(pool.stats().outstanding, 0);
+    assert_eq!(memory.text().lines().count() as u64, report.counts.written);
+    let counts = lines.counts();
+    assert_eq!((counts.written, counts.waiting), (report.counts.written, 0));
+    assert_eq!(counts.written + counts.dropped, (THREADS * EVENTS) as u64, "{report:?}");
+    assert_eq!(lines.pool().stats().outstanding, 0);
+}
+
+/// A thread that waits for room when the writer ends must go on, and its line is counted.
+#[test]
+fn the_end_of_the_writer_lets_those_go_who_wait_for_room() {
+    let memory = Memory::default();
+    let (gate, is_waiting, open) = Gate::new(&memory);
+    let (lines, writer) = LineWriter::spawn(gate, 1, WhenFull::Block);
+    writeln!(lines.line(), "with the worker").unwrap();
+    is_waiting.recv().unwrap();
+    writeln!(lines.line(), "in the queue").unwrap();
+    let waits = thread::spawn({
+        let lines = lines.clone();
+        move || writeln!(lines.line(), "no room").unwrap()
+    });
+    let finishing = thread::spawn(|| writer.finish());
+    waits.join().unwrap();
+    drop((open, is_waiting));
+    assert_eq!(figures(finishing.join().unwrap().counts), (2, 1, 0));
+    assert_eq!(memory.text(), "with the worker\nin the queue\n");
 }
 
 #[test]
 fn blocking_waits_and_loses_nothing() {
     let memory = Memory::default();
     let (gate, is_waiting, open) = Gate::new(&memory);
-    let (lines, writer) = LineWriter::spawn(leaked_pool(), gate, 2, WhenFull::Block);
+    let (lines, writer) = LineWriter::spawn(gate, room_for(2, 3), WhenFull::Block);
     // Dropped before the writer, should an assertion fail: it would wait for the gate for ever.
     let (is_waiting, open) = (is_waiting, open);
     let (done, is_done) = mpsc::channel();
-    let logging = thread::spawn(move || {
-        (0..50).for_each(|line| writeln!(lines.line(), "{line}").unwrap());
-        done.send(()).unwrap();
+    let logging = thread::spawn({
+        let lines = lines.clone();
+        move || {
+            (0..50).for_each(|line| writeln!(lines.line(), "{line:02}").unwrap());
+            done.send(()).unwrap();
+        }
     });
     is_waiting.recv().unwrap();
-    assert!(is_done.recv_timeout(Duration::from_millis(50)).is_err(), "50 lines do not fit into a channel of 2");
+    assert!(is_done.recv_timeout(Duration::from_millis(50)).is_err(), "50 lines do not fit into a queue of 2");
+    assert_eq!(lines.counts().dropped, 0);
     drop((open, is_waiting));
     is_done.recv_timeout(Duration::from_secs(30)).expect("goes on when there is room");
     logging.join().unwrap();
-    let report = writer.finish();
-    assert_eq!((report.written, report.dropped), (50, 0));
+    let report = finish(writer, &lines);
+    assert_eq!(figures(report.counts), (50, 0, 0));
     assert_eq!(memory.text().lines().count(), 50);
 }
 
@@ -247,10 +287,10 @@ fn blocking_waits_and_loses_nothing() {
 fn the_end_of_the_writer_thread_writes_what_was_handed_over_before() {
     for finish in [true, false] {
         let memory = Memory::default();
-        let (lines, writer) = LineWriter::spawn(leaked_pool(), memory.clone(), 1000, WhenFull::Drop);
+        let (lines, writer) = LineWriter::spawn(memory.clone(), 1 << 20, WhenFull::Drop);
         (0..1000).for_each(|line| writeln!(lines.line(), "{line}").unwrap());
         if finish {
-            assert_eq!(writer.finish().written, 1000);
+            assert_eq!(writer.finish().counts.written, 1000);
         } else {
             drop(writer);
         }
@@ -258,7 +298,7 @@ fn the_end_of_the_writer_thread_writes_what_was_handed_over_before() {
         // The logger of a program is never dropped: it outlives the writer, and must not hang or panic.
         writeln!(lines.line(), "too late").unwrap();
         lines.flush();
-        assert_eq!(lines.dropped(), 1);
+        assert_eq!(figures(lines.counts()), (1000, 1, 0));
         assert_eq!(memory.text().lines().count(), 1000);
     }
 }
@@ -266,36 +306,28 @@ fn the_end_of_the_writer_thread_writes_what_was_handed_over_before() {
 #[test]
 fn flush_returns_when_everything_is_written() {
     let memory = Memory::default();
-    let (lines, _writer) = LineWriter::spawn(leaked_pool(), memory.clone(), 100, WhenFull::Block);
+    let (lines, _writer) = LineWriter::spawn(memory.clone(), 1 << 10, WhenFull::Block);
     for line in 1..=100 {
         lines.log(&log::Record::builder().args(format_args!("{line}")).build());
         lines.flush();
         assert_eq!(memory.text().lines().count(), line);
+        assert_eq!(figures(lines.counts()), (line as u64, 0, 0));
     }
 }
 
+/// The worker gathers for a millisecond, but nobody waits for less than all of it where nobody flushes.
 #[test]
-fn an_output_that_fails_ends_the_log_and_its_lines_are_counted() {
-    struct Full(usize);
-    impl Write for Full {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            if self.0 < bytes.len() {
-                return Err(io::ErrorKind::StorageFull.into());
-            }
-            self.0 -= bytes.len();
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
+fn a_line_is_written_without_a_flush_and_without_an_end() {
+    let memory = Memory::default();
+    let (lines, _writer) = LineWriter::spawn(memory.clone(), 1 << 20, WhenFull::Block);
+    for line in 1..=5 {
+        writeln!(lines.line(), "{line}").unwrap();
+        let began = Instant::now();
+        while memory.text().lines().count() < line {
+            assert!(began.elapsed() < Duration::from_secs(30), "line {line} is not written");
+            thread::sleep(Duration::from_millis(1));
         }
     }
-    let pool = leaked_pool();
-    let (lines, writer) = LineWriter::spawn(pool, Full(25), 100, WhenFull::Block);
-    (0..20).for_each(|_| writeln!(lines.line(), "ten bytes").unwrap());
-    let report = writer.finish();
-    assert_eq!(report.error.unwrap().kind(), io::ErrorKind::StorageFull);
-    assert_eq!((report.written, report.dropped), (2, 18));
-    assert_eq!(pool.stats().outstanding, 0);
 }
 
 #[test]
@@ -309,20 +341,61 @@ fn an_output_that_panics_hangs_nobody() {
             Ok(())
         }
     }
-    let pool = leaked_pool();
-    let (lines, writer) = LineWriter::spawn(pool, Panics, 2, WhenFull::Block);
-    (0..20).for_each(|_| writeln!(lines.line(), "line").unwrap());
-    drop(writer);
-    assert_eq!(lines.dropped(), 20);
-    drop(lines);
-    assert_eq!(pool.stats().outstanding, 0);
+    for finish in [true, false] {
+        let (lines, writer) = LineWriter::spawn(Panics, room_for(2, 5), WhenFull::Block);
+        (0..20).for_each(|_| writeln!(lines.line(), "line").unwrap());
+        lines.flush();
+        if finish {
+            let panic =
+                std::panic::catch_unwind(AssertUnwindSafe(|| writer.finish())).expect_err("the output's panic goes on");
+            assert_eq!(panic.downcast_ref(), Some(&"the output's own panic"));
+        } else {
+            drop(writer);
+        }
+        assert_eq!(figures(lines.counts()), (0, 20, 0));
+        assert_eq!(lines.pool().stats().outstanding, 0);
+    }
+}
+
+/// An output that logs, as one that reports its own errors may: its lines must not wait for the thread they are on.
+#[test]
+fn an_output_that_logs_waits_for_nobody() {
+    struct Logs(Receiver<LineWriter>);
+    impl Write for Logs {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if let Ok(lines) = self.0.try_recv() {
+                // The first finds room, the others do not.
+                (0..3).for_each(|_| writeln!(lines.line(), "from the output").unwrap());
+                lines.flush();
+            }
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let (give, take) = mpsc::channel();
+    let (lines, writer) = LineWriter::spawn(Logs(take), 1, WhenFull::Block);
+    give.send(lines.clone()).unwrap();
+    writeln!(lines.line(), "a line").unwrap();
+    lines.flush();
+    assert_eq!(figures(finish(writer, &lines).counts), (2, 2, 0));
 }
 
 #[test]
-fn nothing_written_is_no_line() {
+fn a_line_ends_with_a_write_that_ends_with_a_line_end_or_when_it_is_dropped() {
     let memory = Memory::default();
-    let (lines, writer) = LineWriter::spawn(leaked_pool(), memory.clone(), 10, WhenFull::Block);
+    let (lines, writer) = LineWriter::spawn(memory.clone(), 1 << 10, WhenFull::Block);
+    let mut line = lines.line();
+    line.write_all(b"first ").unwrap();
+    line.write_all(b"in pieces\n").unwrap();
+    assert_eq!(lines.counts().written + lines.counts().waiting, 1);
+    line.write_all(b"second\nof two\n").unwrap();
+    line.write_all(b"third, without an end").unwrap();
+    assert_eq!(lines.counts().written + lines.counts().waiting, 2);
+    drop(line);
     drop(lines.line());
     drop(lines.pipe());
-    assert_eq!(writer.finish().written, 0);
+    assert_eq!(finish(writer, &lines).counts.written, 3);
+    assert_eq!(memory.text(), "first in pieces\nsecond\nof two\nthird, without an end");
 }

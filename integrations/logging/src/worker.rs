@@ -1,0 +1,82 @@
+//! The thread that writes: a batch with one call, and what an output that fails has taken.
+
+use std::io::{self, IoSlice, Write};
+
+use bytebufferpool::OwnedBuf;
+
+use crate::queue::{Batch, Queue};
+
+/// Writes until the queue is closed and empty. Returns the output's last error.
+pub(crate) fn run<W: Write>(queue: &Queue, output: W) -> Option<io::Error> {
+    let _end = End(queue);
+    let mut batch = queue.begin();
+    let mut worker = Worker { output, is_torn: false };
+    let mut last_error = None;
+    while queue.next(&mut batch) {
+        let (written, result) = worker.write(&batch);
+        let (lines, errors) = (batch.ends.len(), u64::from(result.is_err()));
+        last_error = result.err().or(last_error);
+        batch.clear();
+        queue.settle(lines, written, errors);
+    }
+    last_error
+}
+
+/// However the thread ends, by a panic of the output too, nobody waits for it any more.
+struct End<'a>(&'a Queue);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+struct Worker<W> {
+    output: W,
+    /// The output has taken a part of a line and then failed.
+    is_torn: bool,
+}
+
+impl<W: Write> Worker<W> {
+    /// How many lines the output took whole, and its error.
+    fn write(&mut self, batch: &Batch) -> (usize, io::Result<()>) {
+        if self.is_torn {
+            // The part stays a line of its own.
+            match self.output.write_all(b"\n") {
+                Ok(()) => self.is_torn = false,
+                Err(error) => return (0, Err(error)),
+            }
+        }
+        let mut taken = 0;
+        let result = write_blocks(&mut self.output, &batch.blocks, &mut taken);
+        let lines = batch.ends.partition_point(|&end| end <= taken);
+        self.is_torn = taken > lines.checked_sub(1).map_or(0, |last| batch.ends[last]);
+        (lines, result.and_then(|()| self.output.flush()))
+    }
+}
+
+/// As many slices as one call gets: a kilobyte of stack.
+const SLICES_MAX: usize = 64;
+
+/// Writes `blocks` in as few calls as the output takes it; `taken` says how many bytes it took, also after an error.
+fn write_blocks<W: Write>(output: &mut W, blocks: &[OwnedBuf], taken: &mut usize) -> io::Result<()> {
+    for blocks in blocks.chunks(SLICES_MAX) {
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        for (slice, block) in slices.iter_mut().zip(blocks) {
+            *slice = IoSlice::new(block);
+        }
+        let mut left = &mut slices[..blocks.len()];
+        while !left.is_empty() {
+            match output.write_vectored(left) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    *taken += count;
+                    IoSlice::advance_slices(&mut left, count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
+}
