@@ -32,9 +32,9 @@ const OTHER_BYTES_MAX: usize = MESSAGE_BYTES - 1;
 const PRODUCERS: usize = 3;
 const MESSAGES: usize = 60;
 
-/// The highest that the heap was above where it began, in bytes, while three producers fill the queue and one consumer
-/// begins only when they have stopped or are done.
-fn heap_bytes_peak(pool: &Arc<Pool>, get: impl Fn() -> Bytes + Clone + Send + 'static) -> usize {
+/// The highest that the heap was above where it began, in bytes, while three producers fill the queue. The consumer lags
+/// until they have got `gets` messages, which is all that they get without it.
+fn heap_bytes_peak(pool: &Arc<Pool>, gets: usize, get: impl Fn() -> Bytes + Clone + Send + 'static) -> usize {
     let (before, peak) = (counting::live_bytes(), Arc::new(AtomicI64::new(0)));
     let (sender, receiver) = mpsc::channel::<Bytes>();
     let producers: Vec<_> = (0..PRODUCERS)
@@ -50,12 +50,11 @@ fn heap_bytes_peak(pool: &Arc<Pool>, get: impl Fn() -> Bytes + Clone + Send + 's
         })
         .collect();
     drop(sender);
-    // The consumer lags until nothing has been taken for a while.
-    let mut gets = u64::MAX;
-    while gets != pool.stats().gets || gets == 0 {
-        gets = pool.stats().gets;
-        thread::sleep(Duration::from_millis(50));
+    while pool.stats().gets < gets as u64 {
+        thread::sleep(Duration::from_millis(1));
     }
+    thread::sleep(Duration::from_millis(50));
+    assert_eq!(pool.stats().gets, gets as u64);
     let received = receiver.into_iter().filter(|message| message.len() == MESSAGE_BYTES).count();
     assert_eq!(received, PRODUCERS * MESSAGES);
     producers.into_iter().for_each(|producer| producer.join().expect("no panic"));
@@ -75,14 +74,14 @@ fn the_heap_stays_within_the_bound_where_the_pool_alone_does_not() {
 
         let inner = pool();
         let bounded = BoundedPool::new(Arc::clone(&inner), IN_FLIGHT_BYTES_MAX);
-        let with_bound = heap_bytes_peak(&inner, move || {
+        let with_bound = heap_bytes_peak(&inner, IN_FLIGHT_BYTES_MAX / MESSAGE_BYTES, move || {
             let mut buf = bounded.get_blocking(MESSAGE_BYTES).expect("it fits");
             buf.write_all(&[7; MESSAGE_BYTES]).expect("it fits");
             buf.freeze()
         });
 
         let inner = pool();
-        let without = heap_bytes_peak(&inner, {
+        let without = heap_bytes_peak(&inner, PRODUCERS * MESSAGES, {
             let inner = Arc::clone(&inner);
             move || {
                 let mut buf = inner.get_owned_with_capacity(MESSAGE_BYTES);
