@@ -64,7 +64,7 @@ pub const PHASES: [Phase; 8] = [
     Phase {
         name: "larger",
         parts: 8,
-        work: [work(8_000, (2_500, 4 * KIB), 16), work(800, (20_000, 32 * KIB), 16), work(80, (300_000, 4 << 20), 2)],
+        work: [work(8_000, (2_500, 4 * KIB), 16), work(800, (20_000, 32 * KIB), 16), work(160, (200_000, 1 << 20), 6)],
         ..STEADY
     },
     Phase { name: "giants", parts: 8, giants: true, ..STEADY },

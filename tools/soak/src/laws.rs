@@ -65,8 +65,14 @@ pub struct PhaseMemory {
     pub last: usize,
 }
 
-/// Empty for fewer than three periods. Where their number has no third, the first part is the longest.
+/// Medians of fewer differ by more than a tenth by chance.
+pub const MEMORY_PERIODS_MIN: u32 = 15;
+
+/// Empty for fewer periods. Where their number has no third, the first part is the longest.
 pub fn memory_by_phase(samples: &[Sample], periods: u32) -> Vec<PhaseMemory> {
+    if periods < MEMORY_PERIODS_MIN {
+        return Vec::new();
+    }
     let third = (periods / 3 * PARTS) as usize;
     let (before, last) = samples.split_at(samples.len() - third);
     let middle = &before[before.len() - third..];

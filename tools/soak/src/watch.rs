@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::day::{Day, PARTS, PHASES};
 use crate::laws::{self, Broken, PhaseMemory, Witnessed};
+use crate::memory::resident_bytes;
 use crate::pools::Kind;
 use crate::threads::Service;
 use crate::witness::{COMMON, OWN};
@@ -67,6 +68,9 @@ pub fn run(
         writeln!(out, "{name}: {} gets, {} hits, {budget} freed over budget", stats.gets, stats.hits)?;
     }
     let memory = laws::memory_by_phase(samples, settings.periods);
+    if memory.is_empty() {
+        writeln!(out, "RSS is not judged: that takes {} periods", laws::MEMORY_PERIODS_MIN)?;
+    }
     for PhaseMemory { phase, middle, last } in &memory {
         let ratio = *last as f64 / *middle as f64;
         writeln!(out, "RSS, {phase}: {} KiB, then {} KiB: {ratio:.3}x", middle >> 10, last >> 10)?;
@@ -110,21 +114,6 @@ fn sample(service: &Service<'_>) -> Sample {
         outstanding: stats.iter().map(|stats| stats.outstanding).sum(),
         p99_ns: service.take_p99(),
     }
-}
-
-/// Resident bytes of this process, where a page has 4 KiB; 0 where there is no /proc.
-///
-/// What glibc keeps of freed blocks is not the pools'. It is told to give that back first: without this all phases stay
-/// at what the first burst took, and a leak of a tenth of that would not show.
-fn resident_bytes() -> usize {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    #[allow(unsafe_code)]
-    // SAFETY: it may be called at any time, from any thread.
-    unsafe {
-        libc::malloc_trim(0);
-    }
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<usize>().ok()).unwrap_or(0) * 4096
 }
 
 fn judge(day: &Day, law: &'static str, judged: Result<(), String>) -> Result<(), Broken> {
