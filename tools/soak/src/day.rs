@@ -11,7 +11,7 @@ pub struct Work {
     pub rate: u32,
     /// The least and the greatest length of a message in bytes.
     pub len: (usize, usize),
-    /// Buffers that a handler holds before it drops them, all at once.
+    /// So many buffers are held, and then half of them dropped at once.
     pub held: usize,
 }
 

@@ -82,8 +82,8 @@ impl<'a> Service<'a> {
         self.each_tick(|phase| {
             for ((kind, work), held) in self.kinds.iter().zip(&phase.work).zip(&mut held) {
                 for _ in 0..due(work.rate, &mut rng) {
-                    if held.len() >= work.held {
-                        held.clear();
+                    while held.len() >= work.held {
+                        drop(held.drain(..held.len().div_ceil(2)));
                     }
                     let len = length(work.len, &mut rng);
                     let message = kind.message(len, &mut rng);

@@ -63,9 +63,9 @@ pub fn run(
         watched
     })?;
     laws_at_rest(&day, kinds)?;
-    for Kind { name, pool, .. } in kinds {
-        let (stats, budget) = (pool.stats(), pool.stats().dropped.over_budget);
-        writeln!(out, "{name}: {} gets, {} hits, {budget} freed over budget", stats.gets, stats.hits)?;
+    for Kind { name, pool, budget, .. } in kinds {
+        let (stats, left) = (pool.stats(), budget.least_left());
+        writeln!(out, "{name}: {} gets, {} hits; of the budget at least {left} B were left", stats.gets, stats.hits)?;
     }
     let memory = laws::memory_by_phase(samples, settings.periods);
     if memory.is_empty() {
