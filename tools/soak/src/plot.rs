@@ -13,7 +13,6 @@ use crate::witness::{COMMON, OWN};
 const WIDTH: u32 = 1100;
 /// The lower edges of the panels.
 const EDGES: [u32; 4] = [290, 460, 630, 920];
-const NAMES_WIDTH: u32 = 110;
 
 const TEXT: RGBColor = RGBColor(30, 34, 40);
 const FAINT: RGBColor = RGBColor(208, 215, 222);
@@ -29,27 +28,25 @@ struct Panel {
     lines: Vec<Line>,
 }
 
-/// The name stands at the end.
 struct Line {
+    /// Stands at the end.
     name: &'static str,
     color: RGBColor,
     points: Vec<(f64, f64)>,
 }
 
-/// A name, a color, and what is drawn of a sample.
-type Series = (&'static str, RGBColor, fn(&Sample) -> f64);
+/// A color, and what is drawn of a sample.
+type Series = (RGBColor, fn(&Sample) -> f64);
 
 pub fn plot(path: &Path, samples: &[Sample]) -> Result<(), Box<dyn Error>> {
-    let memory: [Series; 3] = [
-        ("RSS", GREY, resident_mib),
-        ("cached", BLUE, |sample| mib(sample.cached_bytes)),
-        ("both budgets", RED, |_| mib(OWN.bytes + COMMON.bytes)),
-    ];
-    let in_use: [Series; 1] = [("", BLUE, |sample| sample.outstanding as f64)];
-    let p99: [Series; 1] = [("", BLUE, |sample| sample.p99_ns.max(1.0).log10())];
+    let memory: [Series; 3] =
+        [(GREY, resident_mib), (BLUE, |sample| mib(sample.cached_bytes)), (RED, |_| mib(OWN.bytes + COMMON.bytes))];
+    let in_use: [Series; 1] = [(BLUE, |sample| sample.outstanding as f64)];
+    let p99: [Series; 1] = [(BLUE, |sample| sample.p99_ns.max(1.0).log10())];
+    let memory_title = "Memory, MiB: resident (grey), cached (blue), both budgets (red)";
     let p99_title = "get + drop of 1 KiB, ns (logarithmic): 99th percentile of batches of 64";
     let panels = [
-        along_the_run("Memory, MiB", samples, &memory, whole),
+        along_the_run(memory_title, samples, &memory, whole),
         along_the_run("Buffers in use", samples, &in_use, whole),
         along_the_run(p99_title, samples, &p99, |log| whole(10_f64.powf(log))),
         at_equal_phases(samples),
@@ -78,8 +75,8 @@ fn whole(number: f64) -> String {
 
 fn along_the_run(title: &'static str, samples: &[Sample], series: &[Series], y_label: fn(f64) -> String) -> Panel {
     let minutes = |sample: &Sample| sample.at.as_secs_f64() / 60.0;
-    let line = |&(name, color, figure): &Series| Line {
-        name,
+    let line = |&(color, figure): &Series| Line {
+        name: "",
         color,
         points: samples.iter().map(|sample| (minutes(sample), figure(sample))).collect(),
     };
@@ -115,7 +112,7 @@ fn draw(area: &DrawingArea<SVGBackend<'_>, Shift>, panel: &Panel) -> Result<(), 
     let mut chart = ChartBuilder::on(area)
         .caption(panel.title, label(14.0))
         .margin(10)
-        .margin_right(NAMES_WIDTH)
+        .margin_right(30)
         .x_label_area_size(34)
         .y_label_area_size(50)
         .build_cartesian_2d(0.0..panel.x_end, 0.0..1.1 * top)?;
