@@ -77,6 +77,13 @@ mod tests {
     }
 
     #[test]
+    fn a_kilobyte_takes_five_chunks_if_the_first_has_64_bytes() {
+        let pool = Arc::new(Pool::new());
+        let _body = body(&pool, &[7; 1_000]);
+        assert_eq!((pool.default_size(), pool.stats().outstanding), (64, 5));
+    }
+
+    #[test]
     fn an_empty_message_is_a_body_without_frames() {
         let pool = Arc::new(Pool::new());
         let mut body = body(&pool, b"");

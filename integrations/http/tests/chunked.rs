@@ -84,10 +84,10 @@ fn a_chunk_returns_when_it_has_been_sent() {
     let _alone = alone();
     let mut stream = ask(start::<Chunked>());
     read(&mut stream, 1 << 20);
-    let all = POOL.stats().outstanding;
-    assert!(all > 4, "{all}");
+    let before = POOL.stats().outstanding;
+    // More than the kernel held for the client by then.
     read(&mut stream, 12 << 20);
-    eventually("half of the chunks are returned", || POOL.stats().outstanding < all / 2 + 1);
+    eventually("chunks that were received are returned", || POOL.stats().outstanding < before);
     assert!(POOL.stats().outstanding > 0, "and the rest is not yet");
     drop(stream);
     all_is_returned();
