@@ -5,8 +5,8 @@
 //! 1. **Get without put.** In a language without destructors a forgotten put is the commonest mistake: the pool never
 //!    gets anything back and every get allocates. Here the guard's end is the put, so that one has to keep every guard,
 //!    or `mem::forget` it, to show the difference.
-//! 2. **One giant among small messages.** A pool without classes and without a ceiling keeps the giant's buffer for
-//!    ever, and lends it to small messages.
+//! 2. **One giant among small messages.** A pool without size classes and without a max size keeps the giant's
+//!    buffer for ever, and hands it to small messages.
 //!
 //! The figures are asserted, so the program fails when a claim does; `tests/misuse.rs` runs the same functions.
 
@@ -118,7 +118,7 @@ fn append_record(buf: &mut bytebufferpool::PooledBuf<&Pool>) {
 pub(crate) fn assert_put_is_constant(usage: &Usage) {
     let [first, later @ ..] = usage.live_bytes;
     for live in later {
-        // Not equal to the byte: a calibration may let go of the small buffers that growth went through.
+        // Not equal to the byte: a calibration may free the small buffers that growth went through.
         assert!(live <= first, "get and put went from {first} to {live} live bytes");
     }
     assert!(first < 1 << 20, "ten records one after the other need {first} bytes");
@@ -127,7 +127,7 @@ pub(crate) fn assert_put_is_constant(usage: &Usage) {
 pub(crate) fn assert_never_put_grows(usage: &Usage) {
     for (records, live) in CHECKPOINTS.into_iter().zip(usage.live_bytes) {
         let expected = (records * RECORD_CLASS_SIZE) as i64;
-        assert!(live >= expected, "{records} buffers that never came back are {live} bytes, not {expected}");
+        assert!(live >= expected, "{records} buffers that were never returned are {live} bytes, not {expected}");
     }
     assert!(usage.buffers_allocated >= RECORDS as u64);
 }
@@ -135,7 +135,8 @@ pub(crate) fn assert_never_put_grows(usage: &Usage) {
 pub(crate) const MESSAGES: usize = 100_000;
 pub(crate) const MESSAGE_BYTES: usize = 200;
 pub(crate) const GIANT_BYTES: usize = MAX_CLASS_SIZE;
-/// Before the pool has learned its ceiling (it calibrates after 42 000 uses), and after its last calibration in this run.
+/// Before the pool has learned its max size (it calibrates after 42 000 uses), and after the last calibration of this
+/// run.
 pub(crate) const GIANT_POSITIONS: [usize; 2] = [1_000, 90_000];
 
 /// Heap bytes kept once all messages are done.
@@ -152,17 +153,17 @@ pub(crate) fn one_giant_in_this_pool(giant_at: usize) -> i64 {
 /// The pool that everybody writes first: a list of `Vec`s, whatever they have grown to.
 #[derive(Default)]
 struct UnboundedPool {
-    idle: Vec<Vec<u8>>,
+    cached: Vec<Vec<u8>>,
 }
 
 impl UnboundedPool {
     fn get(&mut self) -> Vec<u8> {
-        self.idle.pop().unwrap_or_default()
+        self.cached.pop().unwrap_or_default()
     }
 
     fn put(&mut self, mut buffer: Vec<u8>) {
         buffer.clear();
-        self.idle.push(buffer);
+        self.cached.push(buffer);
     }
 }
 

@@ -376,7 +376,7 @@ fn run_pass(
             Count::of(|| write_lines(receiver, output))
         });
         let peak_cached_bytes = watch(&written, &progress, length);
-        // `join` waits for the end of each thread, its cache's way home included; the scope alone would not.
+        // `join` waits for the end of each thread, the flush of its cache included; the scope alone would not.
         let produced: Vec<_> = producers.into_iter().map(join).collect();
         (produced, join(writer), peak_cached_bytes)
     });

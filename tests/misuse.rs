@@ -28,7 +28,7 @@ fn ten_thousand_gets_without_a_put_grow_without_end() {
 }
 
 #[test]
-fn a_guard_that_never_ends_is_seen_in_the_books_and_costs_one_buffer() {
+fn a_guard_that_never_ends_is_counted_as_outstanding_and_costs_one_buffer() {
     // In a static, which is never dropped: forgotten for the pool, but not a leak to leak checkers.
     static FORGOTTEN: Mutex<Option<PooledBuf<Arc<Pool>>>> = Mutex::new(None);
     let pool = Arc::new(Pool::new());
@@ -41,7 +41,7 @@ fn a_guard_that_never_ends_is_seen_in_the_books_and_costs_one_buffer() {
 }
 
 #[test]
-fn one_giant_is_not_kept_whether_it_comes_before_or_after_the_ceiling_is_learned() {
+fn one_giant_is_not_kept_whether_it_comes_before_or_after_the_max_size_is_learned() {
     for giant_at in GIANT_POSITIONS {
         assert_giant_is_gone(one_giant_in_this_pool(giant_at));
     }
