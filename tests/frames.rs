@@ -21,7 +21,7 @@ static HEAP: counting::Counting = counting::Counting;
 
 const FRAMES: usize = 500;
 const HEADER_BYTES: usize = 5;
-/// On both sides. tonic's encoder begins with 8 KiB and sends at 32 KiB.
+/// On both sides. tonic's encoder (tonic/src/codec/encode.rs) begins with 8 KiB and sends at 32 KiB.
 const BUFFER_BYTES: usize = 16 << 10;
 const FRAME_BYTES_MAX: usize = HEADER_BYTES + 100;
 

@@ -1,7 +1,7 @@
 //! Bounded memory in flight: a pool where a get waits while too many bytes are in use.
 //!
 //! A [`Pool`] bounds what is cached, never what is in use. [`BoundedPool`] adds a tokio [`Semaphore`] with one permit a byte.
-//! A get takes the permits for the message's maximum before it takes a buffer. They are released after the buffer has been
+//! A get acquires the permits for the message's maximum before it gets a buffer. They are released after the buffer has been
 //! returned: by the guard, or by the last clone of the frozen bytes.
 //!
 //! A guard never asks for more permits. Two guards that both wait for what the other one holds would wait for ever, so a
