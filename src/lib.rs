@@ -1,27 +1,81 @@
 // On docs.rs, what needs a feature says so.
 #![cfg_attr(docsrs, feature(doc_cfg), doc(auto_cfg(hide(pool_loom))))]
-#![doc = include_str!("../README.md")]
+//! A pool of byte buffers that learns how large a new buffer should be, keeps its cached bytes within a budget, and gives
+//! memory back by itself while it is in use.
+//!
+//! For programs that format or serialize all day: log lines, messages, response bodies. They get an empty buffer, write
+//! into it, and drop it; the next one finds memory that is already there, and of the right size.
+//!
+//! ```
+//! use bytebufferpool::Pool;
+//! use std::io::Write;
+//!
+//! static LINES: Pool = Pool::new();
+//!
+//! // Empty, with the learned capacity.
+//! let mut line = LINES.get();
+//! // Grows through the pool if that is not enough.
+//! writeln!(line, "user=4711 status={}", 200)?;
+//! std::io::stdout().write_all(&line)?;
+//! // The buffer is returned to the pool.
+//! drop(line);
+//! # Ok::<(), std::io::Error>(())
+//! ```
 //!
 //! # Which get do I want?
 //!
 //! | you know | call | guard |
 //! |---|---|---|
-//! | nothing about the size | [`Pool::get`] | borrows the pool; with a `static` pool that is `'static` |
+//! | nothing about the size | [`Pool::get`] | borrows the pool; with a `static` pool it is `'static` |
 //! | the size, or a bound | [`Pool::get_with_capacity`] | the same |
 //! | the size, from untrusted input | [`Pool::try_get_with_capacity`] | the same, or an error |
-//! | that the pool is in an `Arc` and the guard must be `'static` | [`Pool::get_owned`] and the two like it | holds the `Arc`: two locked instructions more |
-//! | nothing, and you have no pool | [`get()`] | from the process-wide [`global()`] pool, as in Go |
-//! | that it is text | [`Pool::get_string`] and the four like it | a [`PooledString`]: always UTF-8 |
-//! | that it may grow large and leaves in pieces | [`Pool::get_chunked`] | a [`ChunkedBuf`]: nothing moves while it grows |
-//! | that it may not be written at all | [`PooledBuf::empty`] | no buffer before the first byte |
-//! | a `Vec` from elsewhere that the pool may have | [`Pool::put`] | none |
+//! | that the pool is in an `Arc`, and the guard must be `'static` | [`Pool::get_owned`] | an [`OwnedBuf`], which holds the `Arc` |
+//! | nothing, and you have no pool | [`get()`] | of the process-wide pool, [`global()`] |
+//! | that it is text | [`Pool::get_string`] | a [`PooledString`]: always UTF-8 |
+//! | that it grows large, and leaves in pieces | [`Pool::get_chunked`] | a [`ChunkedBuf`]: nothing moves while it grows |
+//! | that it may stay empty | [`PooledBuf::empty`] | no buffer before the first byte |
+//! | that you have a `Vec` to give away | [`Pool::put`] | none |
+//!
+//! # Five ideas
+//!
+//! **The pool.** A [`Pool`] is made once and shared: a `static`, a field, or behind an [`Arc`](std::sync::Arc). It has 20
+//! size classes, the powers of two from 64 B to 32 MiB. Larger buffers can be had; they are allocated and freed.
+//!
+//! Each thread has a small cache of buffers up to 32 KiB. All other cached buffers are in a part that every thread
+//! reaches. A buffer may be filled on one thread and dropped on another.
+//!
+//! **The guard.** A get returns a guard, [`PooledBuf`]. Its drop returns the buffer, so there is no put to forget, and
+//! nothing can be used after it. It is written through [`io::Write`](std::io::Write), [`fmt::Write`](std::fmt::Write),
+//! [`Extend`], [`bytes::BufMut`] or its own methods.
+//!
+//! A write that does not fit takes a larger buffer from the pool, copies, and returns the small one at once.
+//! [`PooledBuf::freeze`] makes a [`bytes::Bytes`] without a copy; the buffer is returned when the last clone is dropped.
+//!
+//! **Calibration.** The pool counts the finished uses of each size class. When one class has more than 42 000, it learns
+//! the *default size*, the least capacity of a plain get, and the *max size*, above which buffers are freed instead of
+//! cached. Rare giants are then freed when they are returned.
+//!
+//! An explicit capacity does not affect the default size, and limits hold whatever is learned. Every threshold can be
+//! set: see [`Builder`].
+//!
+//! **The budget.** The cached bytes, thread caches included, never exceed [`Builder::retained_bytes_max`], 64 MiB by
+//! default, at any instant. A [`Registry`] holds one budget over several pools.
+//!
+//! A sleeping thread keeps nothing from the others but its small cache, at most
+//! [`Builder::thread_cache_bytes_max`]. All these caches together are at most half of the budget.
+//!
+//! **Trim.** What was unused for two trim intervals, of 1 s by default, is freed by the uses of any thread, without a
+//! call and without a background thread. [`Builder::trim_interval`] says how soon.
+//!
+//! A pool that nobody uses frees nothing by itself. For that there are [`Pool::trim`], [`Pool::purge`],
+//! [`Pool::flush_thread`] and [`Pool::spawn_trimmer`].
 //!
 //! # What it costs
 //!
-//! **Time.** A get and drop of a cached buffer up to 32 KiB is a few loads and stores on the thread's own memory: no
-//! locked instruction, no allocation, about 90 instructions with all counting. At full speed every 64th use also reads
-//! the clock. Above 32 KiB a get and a drop have one locked instruction each, and in a [`Registry`] with a common budget
-//! four more, because both budgets are charged. A thread that uses more than 16 pools in turn pays some 15 ns a use more.
+//! **Time.** A get and drop of a cached buffer up to 32 KiB has no locked instruction and allocates nothing: about 90
+//! instructions, with all counting. At full speed every 64th use also reads the clock. Above 32 KiB a get and a drop have
+//! one locked instruction each; in a [`Registry`] with a common budget four more, because both budgets are charged. An
+//! owned guard has two more, for the `Arc`. A thread that uses more than 16 pools in turn pays some 15 ns a use more.
 //!
 //! **Memory.** A pool takes about 6 KiB when it is first used, and about 6 KiB for each thread that uses it at the same
 //! time. Cached buffers take nothing beside themselves. A thread that has used pools has about 300 bytes of its own,
@@ -31,13 +85,21 @@
 //! **Stack.** Every operation, the first of a pool and of a thread too, runs on a stack of 16 KiB in release builds and
 //! 32 KiB in debug builds; panics and your callbacks may need more.
 //!
-//! **Time passes by use.** What was unused for two trim intervals is freed by the uses of any thread, without a call
-//! and without a background thread: see [`Builder::trim_interval`] for how soon, and for the exceptions.
+//! **Code.** The smallest program with a pool is about 56 KB larger than with a `Vec`.
 //!
-//! # Where to look next
+//! # Features
 //!
-//! [`Pool`] for everything a pool does, [`Builder`] for the settings, [`PooledBuf`] for what can be done with a buffer,
-//! [`Stats`] for the statistics.
+//! None is on by default.
+//!
+//! | feature | gives |
+//! |---|---|
+//! | `tracing` | a calibration is a `tracing` event |
+//! | `metrics` | a pool's figures through the `metrics` facade |
+//! | `serde` | [`Stats`] can be serialized, and a [`Builder`] read from a configuration file |
+//! | `leak-trace` | where guards were made that have not ended |
+//! | `zeroize` | every buffer is wiped when it is returned, cached or freed |
+//!
+//! The crate's repository has a cookbook, a comparison with other pools, and a description of how it works inside.
 
 mod budget;
 mod buf;
@@ -163,3 +225,8 @@ pub fn put(buffer: Vec<u8>) {
 pub fn global() -> &'static Pool {
     &GLOBAL
 }
+
+// So that what the README shows is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
