@@ -27,10 +27,12 @@ use crate::storage::RawBuf;
 /// A byte buffer borrowed from a [`Pool`]; dropping it returns the buffer.
 ///
 /// It reads as `[u8]` and is written through [`io::Write`], [`fmt::Write`], [`Extend`], [`bytes::BufMut`] or its own
-/// methods (`write!` needs one of the two `Write` traits in scope, and is ambiguous with both). All of them grow through the pool: a write that does not fit takes a larger buffer, copies, and returns the
-/// smaller one. `P` is how the guard refers to its pool: `&Pool`, or `Arc<Pool>` for a guard without a lifetime.
-/// The guard is `Send` and `Sync` where `P` is, and may be dropped on any thread, while unwinding, and inside a
-/// thread-local's destructor.
+/// methods. `write!` needs one of the two `Write` traits in scope, and is ambiguous with both. All of them grow through the
+/// pool: a write that does not fit takes a larger buffer, copies, and returns the smaller one.
+///
+/// `P` is how the guard refers to its pool: `&Pool`, or `Arc<Pool>` for a guard without a lifetime. A guard of `&Pool` that
+/// must go to a spawned thread or task needs a `static` pool, or [`Pool::get_owned`]. The guard is `Send` and `Sync` where
+/// `P` is, and may be dropped on any thread, while unwinding, and inside a thread-local's destructor.
 ///
 /// The contents of the spare capacity are unspecified, and no safe method reads them.
 ///

@@ -114,6 +114,17 @@ impl Pool {
     }
 
     /// [`get_chunked`](Pool::get_chunked) of a pool behind an `Arc`: `'static`, and it keeps its pool alive.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use bytebufferpool::Pool;
+    ///
+    /// let pool = Arc::new(Pool::new());
+    /// let mut message = pool.get_owned_chunked();
+    /// std::thread::spawn(move || message.push(1)).join().unwrap();
+    /// ```
     #[inline]
     pub fn get_owned_chunked(self: &Arc<Pool>) -> ChunkedBuf<Arc<Pool>> {
         ChunkedBuf::new(Arc::clone(self))
@@ -126,6 +137,14 @@ impl<P: PoolRef> ChunkedBuf<P> {
     }
 
     /// How many bytes the message has. `O(1)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut message = bytebufferpool::global().get_chunked();
+    /// message.extend_from_slice(&[7; 100_000]);
+    /// assert_eq!(message.len(), 100_000);
+    /// ```
     #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
@@ -133,6 +152,12 @@ impl<P: PoolRef> ChunkedBuf<P> {
     }
 
     /// Whether the message has no bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(bytebufferpool::global().get_chunked().is_empty());
+    /// ```
     #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -144,6 +169,14 @@ impl<P: PoolRef> ChunkedBuf<P> {
     /// # Panics
     ///
     /// Memory exhaustion aborts, as with `Vec`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut message = bytebufferpool::global().get_chunked();
+    /// message.extend_from_slice(b"hello");
+    /// assert_eq!(message.chunks().next(), Some(&b"hello"[..]));
+    /// ```
     #[inline]
     pub fn extend_from_slice(&mut self, bytes: &[u8]) {
         if bytes.len() > self.last.capacity() - self.last.len() {
@@ -184,12 +217,29 @@ impl<P: PoolRef> ChunkedBuf<P> {
     }
 
     /// Appends one byte.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut message = bytebufferpool::global().get_chunked();
+    /// message.push(b'\n');
+    /// assert_eq!(message.len(), 1);
+    /// ```
     #[inline]
     pub fn push(&mut self, byte: u8) {
         self.extend_from_slice(&[byte]);
     }
 
     /// Empties the message, and returns all its chunks but the first to the pool.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut message = bytebufferpool::global().get_chunked();
+    /// message.extend_from_slice(&[7; 100_000]);
+    /// message.clear();
+    /// assert!(message.is_empty());
+    /// ```
     pub fn clear(&mut self) {
         self.peak = self.peak.max(Some(self.len()));
         if self.full.len > 0 {
@@ -214,6 +264,14 @@ impl<P: PoolRef> ChunkedBuf<P> {
     }
 
     /// The chunks in order, none of them empty.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut message = bytebufferpool::global().get_chunked();
+    /// message.extend_from_slice(&[7; 100_000]);
+    /// assert_eq!(message.chunks().map(<[u8]>::len).sum::<usize>(), 100_000);
+    /// ```
     #[must_use]
     pub fn chunks(&self) -> Chunks<'_> {
         Chunks { full: &self.full, last: &self.last, next: 0 }
@@ -231,6 +289,17 @@ impl<P: PoolRef> ChunkedBuf<P> {
     ///
     /// The writer's, and `WriteZero` if it takes nothing. How much was written is then unknown; for a writer that does not
     /// block advance a [reader](ChunkedBuf::into_reader) instead.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut message = bytebufferpool::global().get_chunked();
+    /// message.extend_from_slice(b"hello");
+    /// let mut out = Vec::new();
+    /// message.write_to(&mut out)?;
+    /// assert_eq!(out, b"hello");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn write_to<W: Write + ?Sized>(&self, writer: &mut W) -> io::Result<()> {
         let mut at = Position::default();
         while at.left(self) > 0 {
@@ -266,6 +335,16 @@ impl<P: PoolRef> ChunkedBuf<P> {
     }
 
     /// Appends the message to a buffer in one piece. One copy.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut message = bytebufferpool::global().get_chunked();
+    /// message.extend_from_slice(b"hello");
+    /// let mut buf = bytebufferpool::get();
+    /// message.copy_to(&mut buf);
+    /// assert_eq!(buf, b"hello");
+    /// ```
     pub fn copy_to<Q: AsRef<Pool>>(&self, buf: &mut PooledBuf<Q>) {
         buf.make_room(self.len());
         self.chunks().for_each(|chunk| buf.extend_from_slice(chunk));

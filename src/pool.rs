@@ -37,6 +37,15 @@ impl Pool {
         /// A pool with the default configuration; see [`Builder`] for the values.
         ///
         /// Takes no memory until its first use.
+        ///
+        /// # Examples
+        ///
+        /// ```
+        /// use bytebufferpool::Pool;
+        ///
+        /// static POOL: Pool = Pool::new();
+        /// assert_eq!(POOL.stats().gets, 0);
+        /// ```
         #[must_use]
         pub const fn new() -> Pool {
             Pool::with_config(Config::DEFAULT)
@@ -63,6 +72,9 @@ impl Pool {
     ///
     /// When the pool is warm this allocates nothing and has no locked instruction; if the default size is above 32 KiB
     /// it has one, and so has the guard's end. A thread's first operation on a pool builds its cache, about 6 KiB.
+    ///
+    /// The guard borrows the pool. If the pool is in an `Arc` and the guard goes to a spawned thread or task, the compiler
+    /// says that the borrowed pool does not live long enough: use [`get_owned`](Pool::get_owned).
     ///
     /// # Panics
     ///

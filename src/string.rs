@@ -74,6 +74,12 @@ impl Pool {
     /// # Panics
     ///
     /// As `get_with_capacity`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(bytebufferpool::global().get_string_with_capacity(1000).capacity() >= 1000);
+    /// ```
     #[inline]
     #[cfg_attr(feature = "leak-trace", track_caller)]
     pub fn get_string_with_capacity(&self, capacity: usize) -> PooledString<&Pool> {
@@ -85,6 +91,12 @@ impl Pool {
     /// # Errors
     ///
     /// As `try_get_with_capacity`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(bytebufferpool::global().try_get_string_with_capacity(usize::MAX).is_err());
+    /// ```
     #[inline]
     #[cfg_attr(feature = "leak-trace", track_caller)]
     pub fn try_get_string_with_capacity(&self, capacity: usize) -> Result<PooledString<&Pool>, TryReserveError> {
@@ -92,6 +104,17 @@ impl Pool {
     }
 
     /// [`get_owned`](Pool::get_owned), for text.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use bytebufferpool::Pool;
+    ///
+    /// let pool = Arc::new(Pool::new());
+    /// let mut text = pool.get_owned_string();
+    /// std::thread::spawn(move || text.push_str("sent")).join().unwrap();
+    /// ```
     #[inline]
     #[cfg_attr(feature = "leak-trace", track_caller)]
     pub fn get_owned_string(self: &Arc<Pool>) -> PooledString<Arc<Pool>> {
@@ -103,6 +126,16 @@ impl Pool {
     /// # Panics
     ///
     /// As `get_with_capacity`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use bytebufferpool::Pool;
+    ///
+    /// let pool = Arc::new(Pool::new());
+    /// assert!(pool.get_owned_string_with_capacity(1000).capacity() >= 1000);
+    /// ```
     #[inline]
     #[cfg_attr(feature = "leak-trace", track_caller)]
     pub fn get_owned_string_with_capacity(self: &Arc<Pool>, capacity: usize) -> PooledString<Arc<Pool>> {
@@ -112,6 +145,18 @@ impl Pool {
 
 impl<P: PoolRef> PooledString<P> {
     /// A text without a buffer, as [`PooledBuf::empty`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bytebufferpool::{Pool, PooledString};
+    ///
+    /// let pool = Pool::new();
+    /// let mut text = PooledString::empty(&pool);
+    /// assert_eq!((text.capacity(), pool.stats().gets), (0, 0));
+    /// text.push('a');
+    /// assert_eq!(pool.stats().gets, 1);
+    /// ```
     #[inline]
     #[cfg_attr(feature = "leak-trace", track_caller)]
     pub fn empty(pool: P) -> PooledString<P> {
@@ -149,6 +194,14 @@ impl<P: AsRef<Pool>> PooledString<P> {
     }
 
     /// The contents. `O(1)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut text = bytebufferpool::get_string();
+    /// text.push_str("ab");
+    /// assert_eq!(text.as_str(), "ab");
+    /// ```
     #[inline]
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -157,6 +210,12 @@ impl<P: AsRef<Pool>> PooledString<P> {
     }
 
     /// How many bytes the buffer holds before it grows.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(bytebufferpool::global().get_string_with_capacity(100).capacity() >= 100);
+    /// ```
     #[inline]
     #[must_use]
     pub fn capacity(&self) -> usize {
@@ -164,6 +223,14 @@ impl<P: AsRef<Pool>> PooledString<P> {
     }
 
     /// Appends a character.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut text = bytebufferpool::get_string();
+    /// text.push('ü');
+    /// assert_eq!(text, "ü");
+    /// ```
     #[inline]
     pub fn push(&mut self, c: char) {
         self.buf.push_str(c.encode_utf8(&mut [0; 4]));
@@ -174,6 +241,14 @@ impl<P: AsRef<Pool>> PooledString<P> {
     /// # Panics
     ///
     /// When the length would overflow `isize::MAX`. Memory exhaustion aborts, as with `String`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut text = bytebufferpool::get_string();
+    /// text.push_str("grün");
+    /// assert_eq!(text.len(), 5);
+    /// ```
     #[inline]
     pub fn push_str(&mut self, text: &str) {
         self.buf.push_str(text);
@@ -195,6 +270,15 @@ impl<P: AsRef<Pool>> PooledString<P> {
     }
 
     /// Empties the text; the capacity stays. `O(1)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut text = bytebufferpool::get_string();
+    /// text.push_str("ab");
+    /// text.clear();
+    /// assert!(text.is_empty());
+    /// ```
     #[inline]
     pub fn clear(&mut self) {
         self.buf.clear();
@@ -205,6 +289,15 @@ impl<P: AsRef<Pool>> PooledString<P> {
     /// # Panics
     ///
     /// When `len` lies within a character.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut text = bytebufferpool::get_string();
+    /// text.push_str("line\r\n");
+    /// text.truncate(4);
+    /// assert_eq!(text, "line");
+    /// ```
     #[inline]
     pub fn truncate(&mut self, len: usize) {
         if len <= self.buf.len() {
@@ -218,6 +311,14 @@ impl<P: AsRef<Pool>> PooledString<P> {
     /// # Panics
     ///
     /// When the length would overflow `isize::MAX`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut text = bytebufferpool::get_string();
+    /// text.reserve(1000);
+    /// assert!(text.capacity() >= 1000);
+    /// ```
     #[inline]
     pub fn reserve(&mut self, additional: usize) {
         self.buf.reserve(additional);
@@ -228,18 +329,43 @@ impl<P: AsRef<Pool>> PooledString<P> {
     /// # Errors
     ///
     /// As [`PooledBuf::try_reserve`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(bytebufferpool::get_string().try_reserve(usize::MAX).is_err());
+    /// ```
     #[inline]
     pub fn try_reserve(&mut self, additional: usize) -> Result<(), TryReserveError> {
         self.buf.try_reserve(additional)
     }
 
     /// The guard for bytes with the same buffer. `O(1)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut text = bytebufferpool::get_string();
+    /// text.push_str("text, and then ");
+    /// let mut buf = text.into_buf();
+    /// buf.push(0xff);
+    /// assert_eq!(buf.len(), 16);
+    /// ```
     #[inline]
     pub fn into_buf(self) -> PooledBuf<P> {
         self.buf
     }
 
     /// Takes the buffer out of the pool as a `String`. `O(1)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut text = bytebufferpool::get_string();
+    /// text.push_str("mine");
+    /// let text: String = text.into_string();
+    /// assert_eq!(text, "mine");
+    /// ```
     #[must_use = "consider `discard` to free the buffer"]
     pub fn into_string(self) -> String {
         // SAFETY: the invariant of the type.
@@ -247,6 +373,14 @@ impl<P: AsRef<Pool>> PooledString<P> {
     }
 
     /// Makes the text immutable and shareable, as [`PooledBuf::freeze`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut text = bytebufferpool::get_string();
+    /// text.push_str("status: ok");
+    /// assert_eq!(text.freeze().slice(8..), "ok");
+    /// ```
     #[must_use = "consider `drop` to return the buffer"]
     pub fn freeze(self) -> Bytes
     where
@@ -256,6 +390,14 @@ impl<P: AsRef<Pool>> PooledString<P> {
     }
 
     /// Frees the buffer instead of returning it to the pool.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = bytebufferpool::Pool::new();
+    /// pool.get_string().discard();
+    /// assert_eq!(pool.stats().retained_buffers, 0);
+    /// ```
     pub fn discard(self) {
         self.buf.discard();
     }
