@@ -73,8 +73,11 @@ impl fmt::Display for Circumstances {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Circumstances { cpu, threads, system, huge_pages, load, placement, date, command, .. } = self;
         writeln!(f, "{cpu}, {threads} hardware threads; {system}; allocator: {}; {date}.", self.allocator())?;
-        writeln!(f, "Transparent huge pages: `{huge_pages}`. Load average when it began: {load}. {placement}")?;
-        writeln!(f, "Command: `{command}`.")
+        write!(f, "Transparent huge pages: `{huge_pages}`. Load average when it began: {load}.")?;
+        if !placement.is_empty() {
+            write!(f, " {placement}")?;
+        }
+        writeln!(f, "\nCommand: `{command}`.")
     }
 }
 

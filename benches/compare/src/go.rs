@@ -35,7 +35,7 @@ pub fn add_to(lines: &mut [Line], effort: Effort) {
 
 /// The contender's name and what `go test` printed.
 fn run(effort: Effort) -> std::result::Result<(String, String), String> {
-    let (count, time) = if effort.rounds > Effort::QUICK.rounds { ("7", "300ms") } else { ("1", "10ms") };
+    let (count, time) = if effort.is_quick() { ("1", "10ms") } else { ("7", "300ms") };
     let version = output(Command::new("go").arg("version"))?;
     let version = version.split_whitespace().nth(2).unwrap_or("go").replace("go", "Go ");
     let mut test = Command::new("go");

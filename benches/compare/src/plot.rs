@@ -85,7 +85,9 @@ fn plot_bars(about: &str, lines: &[Line], path: &Path) -> Plotted {
     let panel_rows = lines.len().div_ceil(columns) as i32;
     let width = (PANEL_WIDTH * columns as i32 + 12).max(600);
     let root = card(path, (width as u32, (HEAD_HEIGHT + panel_rows * panel_height) as u32))?;
-    root.draw(&Text::new(about.replace('`', ""), (16, 14), bold(15)))?;
+    // Whose pattern it is stands on the page.
+    let title = about.split_once(" (").map_or(about, |parts| parts.0).replace('`', "");
+    root.draw(&Text::new(title, (16, 14), bold(15)))?;
     legend(&root)?;
     for (index, line) in lines.iter().enumerate() {
         let origin = ((index % columns) as i32 * PANEL_WIDTH, HEAD_HEIGHT + (index / columns) as i32 * panel_height);

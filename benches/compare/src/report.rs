@@ -146,7 +146,8 @@ fn pattern_table<'a>(first: &str, rows: impl Iterator<Item = (String, &'a Result
     let mut cells = vec![table::row(head)];
     for (label, result) in rows {
         let Some(seen) = &result.pattern else { continue };
-        let time = |nanoseconds: u32| table::time(f64::from(nanoseconds));
+        // The clock of some machines ticks in tens of nanoseconds: no digits behind the point.
+        let time = |ns: u32| if ns < 10_000 { format!("{ns} ns") } else { table::time(f64::from(ns)) };
         let tail = |tail: Tail| format!("{} / {} / {}", time(tail.p50), time(tail.p99), time(tail.p999));
         let kib = |kib: u32| bytes((kib as usize) << 10);
         cells.push(vec![

@@ -85,13 +85,19 @@ fn effort_of(group: &str, effort: Effort) -> Effort {
     }
 }
 
+/// A lane for each of these contenders.
+macro_rules! lanes {
+    ($row:ident, $effort:ident, |$C:ident| $body:expr; $($contender:ty),+) => {$({
+        type $C = $contender;
+        $row.lane::<$C>($effort, || $body);
+    })+};
+}
+
 /// One thread, one buffer after another, sizes unknown beforehand: everybody takes part.
 fn singles<W: Work>(row: &mut Row, effort: Effort, work: impl Fn() -> W) {
-    macro_rules! add {
-        ($($contender:ty),+) => {$(row.lane::<$contender>(effort, || Single::<$contender, W>::warm(work()));)+};
-    }
-    add!(Ours, Zeropool, ObjectPool, Opool, PoolsharkLocal, PoolsharkGlobal, Lockfree, ShardedSlab, SplitFreeze);
-    add!(VecNew, Scratch, Reused);
+    lanes!(row, effort, |C| Single::<C, _>::warm(work());
+        Ours, Zeropool, ObjectPool, Opool, PoolsharkLocal, PoolsharkGlobal, Lockfree, ShardedSlab, SplitFreeze, VecNew,
+        Scratch, Reused);
 }
 
 fn pair() -> Vec<Make> {
@@ -116,11 +122,9 @@ const IN_PLACE: bool = false;
 fn pair_row(size: usize, effort: Effort) -> Row {
     let mut row = Row::new(bytes(size)).limit(Scratch::NAME);
     row.lane::<Ours>(effort, || Single::<Ours, _>::warm_on(Ours::learned(size), Pair::<MOVED> { size }));
-    macro_rules! add {
-        ($($contender:ty),+) => {$(row.lane::<$contender>(effort, || Single::<$contender, _>::warm(Pair::<MOVED> { size }));)+};
-    }
-    add!(OursSized, OursOwned, Zeropool, ObjectPool, Opool, PoolsharkLocal, PoolsharkGlobal, Lockfree, ShardedSlab);
-    add!(VecWithCapacity, Scratch, Reused);
+    lanes!(row, effort, |C| Single::<C, _>::warm(Pair::<MOVED> { size });
+        OursSized, OursOwned, Zeropool, ObjectPool, Opool, PoolsharkLocal, PoolsharkGlobal, Lockfree, ShardedSlab,
+        VecWithCapacity, Scratch, Reused);
     row
 }
 
@@ -128,11 +132,9 @@ fn in_place_row(size: usize, effort: Effort) -> Row {
     let mut row = Row::new(format!("in place, {}", bytes(size))).limit(Scratch::NAME);
     let work = || Pair::<IN_PLACE> { size };
     row.lane::<Ours>(effort, || Single::<Ours, _>::warm_on(Ours::learned(size), work()));
-    macro_rules! add {
-        ($($contender:ty),+) => {$(row.lane::<$contender>(effort, || Single::<$contender, _>::warm(work()));)+};
-    }
-    add!(OursSized, OursOwned, Zeropool, ObjectPool, Opool, PoolsharkLocal, PoolsharkGlobal, Lockfree, ShardedSlab);
-    add!(VecWithCapacity, Scratch, Reused);
+    lanes!(row, effort, |C| Single::<C, _>::warm(work());
+        OursSized, OursOwned, Zeropool, ObjectPool, Opool, PoolsharkLocal, PoolsharkGlobal, Lockfree, ShardedSlab,
+        VecWithCapacity, Scratch, Reused);
     row
 }
 
@@ -140,12 +142,8 @@ fn in_place_row(size: usize, effort: Effort) -> Row {
 fn alternating_row(size: usize, effort: Effort) -> Row {
     let mut row = Row::new(format!("two pools alternating, {}", bytes(size)));
     row.lane::<Ours>(effort, || Alternating::<Ours>::warm(size, || Ours::learned(size)));
-    macro_rules! add {
-        ($($contender:ty),+) => {$(
-            row.lane::<$contender>(effort, || Alternating::<$contender>::warm(size, || <$contender>::fresh(size)));
-        )+};
-    }
-    add!(OursSized, OursOwned, ObjectPool, Opool, PoolsharkGlobal, Lockfree, ShardedSlab);
+    lanes!(row, effort, |C| Alternating::<C>::warm(size, || C::fresh(size));
+        OursSized, OursOwned, ObjectPool, Opool, PoolsharkGlobal, Lockfree, ShardedSlab);
     row
 }
 
@@ -185,21 +183,17 @@ fn mix() -> Vec<Make> {
     let many = |effort| {
         let mut row = Row::new("heavy tail, 64 in flight").uses(MIX_MESSAGES as u64).limit(VecNew::NAME).shows_cached();
         let work = || Messages::mix(MIX_MESSAGES, IN_FLIGHT);
-        macro_rules! add {
-            ($($contender:ty),+) => {$(row.lane::<$contender>(effort, || Single::<$contender, _>::warm(work()));)+};
-        }
-        add!(Ours, Zeropool, ObjectPool, Opool, PoolsharkLocal, PoolsharkGlobal, Lockfree, ShardedSlab, SplitFreeze);
-        add!(VecNew);
+        lanes!(row, effort, |C| Single::<C, _>::warm(work());
+            Ours, Zeropool, ObjectPool, Opool, PoolsharkLocal, PoolsharkGlobal, Lockfree, ShardedSlab, SplitFreeze,
+            VecNew);
         row
     };
     let first = |effort| {
         let mut row = Row::new("first 1000 of a new pool, 64 in flight").uses(1000).limit(VecNew::NAME).shows_cached();
         let work = || Messages::mix(1000, IN_FLIGHT);
-        macro_rules! add {
-            ($($contender:ty),+) => {$(row.lane::<$contender>(effort, || Anew::<$contender, _>::cold(work()));)+};
-        }
-        add!(Ours, Zeropool, ObjectPool, Opool, PoolsharkLocal, PoolsharkGlobal, Lockfree, ShardedSlab, SplitFreeze);
-        add!(VecNew);
+        lanes!(row, effort, |C| Anew::<C, _>::cold(work());
+            Ours, Zeropool, ObjectPool, Opool, PoolsharkLocal, PoolsharkGlobal, Lockfree, ShardedSlab, SplitFreeze,
+            VecNew);
         row
     };
     vec![Box::new(one), Box::new(many), Box::new(first)]
@@ -228,13 +222,9 @@ fn hand_over_row(route: Route, size: usize, effort: Effort) -> Row {
         .shows_cached();
     // Rounds of this group are long, as each starts threads.
     let payload = workload::payload(size);
-    macro_rules! add {
-        ($($contender:ty),+) => {$(
-            row.lane::<$contender>(effort, || HandOver::<$contender>::warm(payload.clone(), route));
-        )+};
-    }
-    add!(OursSized, OursOwned, Zeropool, ObjectPool, Opool, PoolsharkGlobal, LockfreeOwned, ShardedSlab, SplitFreeze);
-    add!(VecWithCapacity);
+    lanes!(row, effort, |C| HandOver::<C>::warm(payload.clone(), route);
+        OursSized, OursOwned, Zeropool, ObjectPool, Opool, PoolsharkGlobal, LockfreeOwned, ShardedSlab, SplitFreeze,
+        VecWithCapacity);
     row
 }
 
@@ -252,13 +242,9 @@ fn threads_name(threads: usize) -> String {
 
 fn parallel_row(threads: usize, effort: Effort) -> Row {
     let mut row = Row::new(threads_name(threads)).by_median().limit(Scratch::NAME).shows_cached();
-    macro_rules! add {
-        ($($contender:ty),+) => {$(
-            row.lane::<$contender>(effort, || Parallel::<$contender, _>::warm(Appends::log_line(), threads));
-        )+};
-    }
-    add!(Ours, OursOwned, Zeropool, ObjectPool, Opool, PoolsharkLocal, PoolsharkGlobal, Lockfree, ShardedSlab);
-    add!(SplitFreeze, VecNew, Scratch);
+    lanes!(row, effort, |C| Parallel::<C, _>::warm(Appends::log_line(), threads);
+        Ours, OursOwned, Zeropool, ObjectPool, Opool, PoolsharkLocal, PoolsharkGlobal, Lockfree, ShardedSlab,
+        SplitFreeze, VecNew, Scratch);
     row
 }
 
@@ -268,13 +254,9 @@ fn short_lived() -> Vec<Make> {
             let name = format!("{SHORT_LIVED_THREADS} threads of {uses} log line{}", if uses == 1 { "" } else { "s" });
             let mut row =
                 Row::new(name).uses(SHORT_LIVED_THREADS * uses).by_median().limit(Reused::NAME).shows_cached();
-            macro_rules! add {
-                ($($contender:ty),+) => {$(
-                    row.lane::<$contender>(effort, || ShortLived::<$contender, _>::warm(Appends::log_line(), uses));
-                )+};
-            }
-            add!(Ours, OursOwned, Zeropool, ObjectPool, Opool, PoolsharkLocal, PoolsharkGlobal, Lockfree);
-            add!(ShardedSlab, SplitFreeze, VecNew, Scratch, Reused);
+            lanes!(row, effort, |C| ShortLived::<C, _>::warm(Appends::log_line(), uses);
+                Ours, OursOwned, Zeropool, ObjectPool, Opool, PoolsharkLocal, PoolsharkGlobal, Lockfree, ShardedSlab,
+                SplitFreeze, VecNew, Scratch, Reused);
             row
         })
     };
@@ -312,10 +294,8 @@ fn large() -> Vec<Make> {
         rows.push(Box::new(move |effort| {
             let mut row = Row::new(format!("{} written whole", bytes(size))).limit(Reused::NAME);
             let work = || Once { payload: workload::payload(size) };
-            macro_rules! add {
-                ($($contender:ty),+) => {$(row.lane::<$contender>(effort, || Single::<$contender, _>::warm(work()));)+};
-            }
-            add!(OursSized, Zeropool, ObjectPool, Opool, PoolsharkGlobal, Lockfree, VecWithCapacity, Reused);
+            lanes!(row, effort, |C| Single::<C, _>::warm(work());
+                OursSized, Zeropool, ObjectPool, Opool, PoolsharkGlobal, Lockfree, VecWithCapacity, Reused);
             row
         }));
     }
