@@ -34,6 +34,20 @@ fn sample(phase: usize, resident_bytes: usize) -> Sample {
 }
 
 #[test]
+fn a_line_has_at_most_80_columns() {
+    let (at, phase) = (Duration::from_secs(604_800), PHASES.iter().position(|phase| phase.name == "come and go"));
+    let sample = Sample {
+        at,
+        phase: phase.expect("there is one"),
+        resident_bytes: 9_999 << 20,
+        cached_bytes: 52 << 20,
+        outstanding: 9_999,
+        p99_ns: 99_999.9,
+    };
+    assert_eq!(sample.to_string().len(), 80, "{sample}");
+}
+
+#[test]
 fn memory_may_grow_by_a_tenth_in_every_phase() {
     let samples = |last_bytes| {
         let of_part = |number: u32| {

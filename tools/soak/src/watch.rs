@@ -35,8 +35,8 @@ impl fmt::Display for Sample {
         let Sample { at, phase, outstanding, p99_ns, .. } = self;
         let [resident, cached] = [self.resident_bytes, self.cached_bytes].map(|bytes| bytes as f64 / 1048576.0);
         let (at, phase) = (at.as_secs(), PHASES[*phase].name);
-        write!(f, "{at:>6} s  {phase:<11}  RSS {resident:>6.1} MiB  cached {cached:>5.1} MiB  ")?;
-        write!(f, "out {outstanding:>5}  p99 {p99_ns:>8.1} ns")
+        write!(f, "{at:>6} s  {phase:<11}  RSS {resident:>6.1} MiB  cached {cached:>4.1} MiB  ")?;
+        write!(f, "out {outstanding:>4}  p99 {p99_ns:>7.1} ns")
     }
 }
 
