@@ -44,6 +44,7 @@ const QUEUE_BYTES: usize = 256 << 10;
 /// The bound of tracing-appender's queue.
 const QUEUE_LINES: usize = 1024;
 const WARM_BYTES: usize = 4 * QUEUE_BYTES;
+const SLOW_CALL: Duration = Duration::from_millis(5);
 const BUF_WRITER_BYTES: usize = 64 << 10;
 
 /// Rounds to find a warm one, beside those that are compared.
@@ -145,13 +146,19 @@ fn rows(lines: u64) -> Vec<Row> {
         for file in [false, true] {
             for (name, sizes) in SIZES {
                 for threads in [1, 2] {
-                    let file = file.then(|| std::env::current_exe().expect("this program").with_extension("out"));
+                    let file = file.then(output_path);
                     rows.push(Row { feed, lines, name, sizes, threads, file });
                 }
             }
         }
     }
     rows
+}
+
+/// Beside the program, in the target directory.
+fn output_path() -> PathBuf {
+    let program = std::env::current_exe().expect("the path of this program");
+    program.with_extension(format!("{}.out", std::process::id()))
 }
 
 impl Display for Row {
@@ -332,6 +339,9 @@ impl Writer {
 /// A file that notes how much was written to it, and what the thread that writes has asked of the heap.
 struct Sink {
     file: File,
+    /// So many calls take long, so that the queue is full at least once while a full batch is written: only then are all
+    /// blocks in use that ever will be.
+    slow_calls: u32,
     seen: Arc<Seen>,
 }
 
@@ -347,10 +357,14 @@ impl Sink {
             Some(path) => File::create(path)?,
             None => File::options().write(true).open("/dev/null")?,
         };
-        Ok(Sink { file, seen: Arc::default() })
+        Ok(Sink { file, slow_calls: 2, seen: Arc::default() })
     }
 
-    fn note(&self, bytes: usize) -> usize {
+    fn note(&mut self, bytes: usize) -> usize {
+        if self.slow_calls > 0 {
+            self.slow_calls -= 1;
+            thread::sleep(SLOW_CALL);
+        }
         self.seen.heap_takes.store(Count::of_this_thread().heap_takes(), Ordering::Relaxed);
         self.seen.bytes.fetch_add(bytes as u64, Ordering::Release);
         bytes
@@ -397,13 +411,16 @@ fn compare_memory() -> Result<()> {
         "\na line of {} MiB while {LINES_PER_SECOND} of 120 bytes a second go on, KiB:\n",
         LARGE_BYTES >> 20
     ))?;
-    say(format_args!("{:<30}{:>16}{:>16}{:>16}", "", "resident before", "3 s after", "cached then"))?;
+    say(format_args!(
+        "{:<26}{:>14}{:>16}{:>11}{:>13}",
+        "", "CPU us a line", "resident before", "3 s after", "cached then"
+    ))?;
     for (contender, child) in CONTENDERS.iter().zip(children) {
         let output = child.wait_with_output()?;
         if !output.status.success() {
             return Err(format!("{contender}: {}", output.status).into());
         }
-        say(format_args!("{contender:<30}{}", String::from_utf8(output.stdout)?.trim_end()))?;
+        say(format_args!("{contender:<26}{}", String::from_utf8(output.stdout)?.trim_end()))?;
     }
     say("\nThe lines are handed straight to the writer: tracing_subscriber would keep a String of 10 MiB itself.")?;
     Ok(())
@@ -414,21 +431,20 @@ fn memory(contender: &str) -> Result<()> {
     let seen = Arc::clone(&sink.seen);
     match Writer::start(contender, sink) {
         Writer::Pool(lines, _writer) => {
-            let (before, after) = log_a_large_line(&lines, &seen)?;
+            let figures = log_a_large_line(&lines, &seen)?;
             let cached = lines.pool().stats().retained_bytes;
             assert!(cached <= CACHED_BYTES_MAX, "{cached} bytes are cached 3 s after the large line");
-            say(format_args!("{before:>16}{after:>16}{:>16}", cached >> 10))?;
+            say(format_args!("{figures}{:>13}", cached >> 10))?;
         }
         Writer::Appender(lines, _guard) => {
-            let (before, after) = log_a_large_line(&lines, &seen)?;
-            say(format_args!("{before:>16}{after:>16}{:>16}", "-"))?;
+            say(format_args!("{}{:>13}", log_a_large_line(&lines, &seen)?, "-"))?;
         }
     }
     Ok(())
 }
 
-/// Resident KiB before and after.
-fn log_a_large_line<'a>(writer: &'a impl MakeWriter<'a>, seen: &Seen) -> Result<(u64, u64)> {
+/// CPU time of a line before the large one, its sleep included; resident KiB before and after.
+fn log_a_large_line<'a>(writer: &'a impl MakeWriter<'a>, seen: &Seen) -> Result<String> {
     let line = "x".repeat(119) + "\n";
     let go_on = |seconds: u32| -> Result<u64> {
         for _ in 0..seconds * LINES_PER_SECOND {
@@ -437,11 +453,13 @@ fn log_a_large_line<'a>(writer: &'a impl MakeWriter<'a>, seen: &Seen) -> Result<
         }
         resident_kib()
     };
+    let cpu = cpu_ns();
     let before = go_on(1)?;
+    let cpu = (cpu_ns() - cpu) / f64::from(LINES_PER_SECOND) / 1e3;
     writer.make_writer().write_all(("x".repeat(LARGE_BYTES - 1) + "\n").as_bytes())?;
     let after = go_on(3)?;
     seen.wait_for(4 * u64::from(LINES_PER_SECOND) * 120 + LARGE_BYTES as u64);
-    Ok((before, after))
+    Ok(format!("{cpu:>14.1}{before:>16}{after:>11}"))
 }
 
 fn resident_kib() -> Result<u64> {

@@ -67,8 +67,8 @@ impl LineWriter {
     /// that comes before is accepted whatever its length. A second batch of that size may be with the worker. 256 KiB are
     /// about 2 000 lines of 120 bytes, and as much as the output should need to catch up after a burst.
     ///
-    /// The worker writes at once after a pause, and else at most every millisecond, unless the queue is half full or somebody
-    /// [flushes](LineWriter::flush). It flushes `output` after each batch.
+    /// Where lines come slowly, each is written at once. Where they come every 2 ms or faster, the worker gathers them for 1 ms,
+    /// unless the queue is half full before or somebody [flushes](LineWriter::flush). It flushes `output` after each batch.
     ///
     /// The pool caches at most twice `queue_bytes` (or 64 KiB, if that is more) and 256 KiB.
     ///

@@ -357,6 +357,36 @@ fn an_output_that_panics_hangs_nobody() {
     }
 }
 
+#[test]
+fn an_output_that_panics_ends_a_flush_that_waits() {
+    struct PanicsLater(Receiver<()>);
+    impl Write for PanicsLater {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            let _ = self.0.recv();
+            panic!("the output's own panic");
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let (open, go) = mpsc::channel();
+    let (lines, writer) = LineWriter::spawn(PanicsLater(go), 1 << 10, WhenFull::Block);
+    writeln!(lines.line(), "line").unwrap();
+    let (done, is_done) = mpsc::channel();
+    thread::spawn({
+        let lines = lines.clone();
+        move || {
+            lines.flush();
+            done.send(()).unwrap();
+        }
+    });
+    assert!(is_done.recv_timeout(Duration::from_millis(50)).is_err(), "nothing is written yet");
+    open.send(()).unwrap();
+    is_done.recv_timeout(Duration::from_secs(30)).expect("the flush ends with the writer");
+    drop(writer);
+    assert_eq!(figures(lines.counts()), (0, 1, 0));
+}
+
 /// An output that logs, as one that reports its own errors may: its lines must not wait for the thread they are on.
 #[test]
 fn an_output_that_logs_waits_for_nobody() {
@@ -398,4 +428,25 @@ fn a_line_ends_with_a_write_that_ends_with_a_line_end_or_when_it_is_dropped() {
     drop(lines.pipe());
     assert_eq!(finish(writer, &lines).counts.written, 3);
     assert_eq!(memory.text(), "first in pieces\nsecond\nof two\nthird, without an end");
+}
+
+/// Of a line of 10 MiB nothing is cached but blocks, in whichever way it comes.
+#[test]
+fn after_a_large_line_at_most_a_mebibyte_is_cached() {
+    let (lines, writer) = LineWriter::spawn(io::sink(), 256 << 10, WhenFull::Block);
+    let large = "x".repeat(10 << 20);
+    for round in 0..12 {
+        (0..100).for_each(|line| writeln!(lines.line(), "line {line}").unwrap());
+        match round % 3 {
+            0 => lines.line().write_all(format!("{large}\n").as_bytes()).unwrap(),
+            1 => writeln!(lines.line(), "{large}").unwrap(),
+            _ => lines.log(&log::Record::builder().args(format_args!("{large}")).build()),
+        }
+        lines.flush();
+        let stats = lines.pool().stats();
+        assert!(stats.retained_bytes <= 1 << 20, "{stats}");
+        assert_eq!(stats.outstanding, 0);
+    }
+    let report = finish(writer, &lines);
+    assert_eq!(figures(report.counts), (1_212, 0, 0));
 }
