@@ -86,7 +86,7 @@ fn compare(lines: u64) -> Result<()> {
     if lines < LINES_MIN {
         return Err(format!("fewer than {LINES_MIN} lines are mostly warm-up").into());
     }
-    let rounds = if lines < LINES { 3 } else { 5 };
+    let rounds = if lines < LINES { 2 } else { 5 };
     say(format_args!(
         "{lines} lines, or {} events, a round; the least of {rounds} rounds; allocations of a warm round.\n\
          pool: this crate, {} KiB queue; t-a: tracing-appender, {QUEUE_LINES} lines; buf: the same\n\

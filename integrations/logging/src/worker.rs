@@ -76,9 +76,8 @@ impl<W: Write> Worker<W> {
     fn write(&mut self, batch: &Batch) -> (usize, io::Result<()>) {
         if self.is_torn {
             // The part stays a line of its own.
-            match self.output.write_all(b"\n") {
-                Ok(()) => self.is_torn = false,
-                Err(error) => return (0, Err(error)),
+            if let Err(error) = self.output.write_all(b"\n") {
+                return (0, Err(error));
             }
         }
         let mut taken = 0;
