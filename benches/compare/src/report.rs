@@ -334,6 +334,7 @@ fn other_allocators(store: &Store) -> String {
     for (_, group, _) in PATTERNS {
         shown.extend(patterns::ROWS.iter().map(|(row, ..)| (format!("{group}, {row}"), group, *row)));
     }
+    shown.retain(|(_, group, row)| present.iter().any(|allocator| store.line(allocator, group, row).is_some()));
     for (label, group, row) in shown {
         let mut cell = vec![label];
         for allocator in &present {
