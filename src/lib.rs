@@ -121,6 +121,8 @@ mod record;
 mod recorder;
 mod registry;
 mod scrub;
+#[cfg(pool_shuttle)]
+mod shuttle_tests;
 mod stats;
 mod storage;
 mod string;

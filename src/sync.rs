@@ -1,4 +1,5 @@
-//! The one gate to atomics, locks and thread-locals: `std`'s, or loom's under `--cfg pool_loom`.
+//! The one gate to atomics, locks and thread-locals: `std`'s, loom's under `--cfg pool_loom`, or shuttle's under
+//! `--cfg pool_shuttle`.
 //!
 //! Nothing else in the crate names `std::sync::atomic` or `std::thread_local`, so that every model sees every access.
 //! loom's types cannot be built in constants: where the public surface promises a `const fn`, `const_unless_loom!`
@@ -22,7 +23,16 @@ mod imp {
     pub(crate) use crate::loom_tests::stand_ins::OnceBox;
 }
 
-#[cfg(not(pool_loom))]
+#[cfg(pool_shuttle)]
+mod imp {
+    pub(crate) use shuttle::sync::{Mutex, MutexGuard};
+
+    pub(crate) use crate::shuttle_tests::stand_ins::{
+        AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, OnceBox, Ordering, of_shuttle as thread_local,
+    };
+}
+
+#[cfg(not(any(pool_loom, pool_shuttle)))]
 mod imp {
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
     pub(crate) use std::sync::{Mutex, MutexGuard};
