@@ -13,11 +13,11 @@ use bytes::BufMut;
 
 #[path = "support/stress_alloc.rs"]
 mod stress_alloc;
-#[path = "support/stress_books.rs"]
-mod stress_books;
+#[path = "support/identities.rs"]
+mod identities;
 
 use stress_alloc::{Ledger, failing_after};
-use stress_books::assert_balanced;
+use identities::assert_balanced;
 
 #[global_allocator]
 static LEDGER: Ledger = Ledger;

@@ -1,153 +1,72 @@
-//! The budget at every instant, by a witness that can fail.
-//!
-//! `Stats::retained_bytes` is kept within the budget where a buffer is counted twice, so reading it beside operations
-//! proves nothing. The allocator here knows the pool's blocks by their alignment and size, and never may more of them be
-//! alive than the budget and the buffers in use come to. One atomic number says how far off that is, so that no two of its
-//! parts are read at different times.
-#![allow(unsafe_code)]
+//! The budget at every instant, by a witness that can fail: the allocator of `support/witness.rs`.
+
 // Blocks are counted, not buffers that leak-trace has a table of.
 #![cfg(not(feature = "leak-trace"))]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
-use std::sync::{Barrier, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use bytebufferpool::{MAX_CLASS_SIZE, Pool, PooledBuf};
+use bytebufferpool::{Builder, Pool, Registry};
+
+#[path = "support/identities.rs"]
+mod identities;
+#[path = "support/witness.rs"]
+mod witness;
+
+use identities::assert_balanced;
+use witness::{LEAST_SIZE, Witness, end, get, grow};
 
 #[global_allocator]
 static HEAP: Witness = Witness;
 
-struct Witness;
+const BUDGET: usize = 1 << 20;
 
-/// Bytes that may yet be allocated: the budget and what is in use, less what is alive.
-static LEFT: AtomicI64 = AtomicI64::new(0);
-/// The least that was left.
-static LEAST: AtomicI64 = AtomicI64::new(0);
+/// Of the sizes none is found in a search for another, so that what is in use is known before it is got.
+const SIZES: [usize; 4] = [LEAST_SIZE, LEAST_SIZE << 3, LEAST_SIZE << 6, LEAST_SIZE << 9];
 
-thread_local! {
-    /// What a thread does before the next block that it frees is free. Constant and without a destructor.
-    static BEFORE_FREE: Cell<Option<fn()>> = const { Cell::new(None) };
+const THREADS: u64 = 64;
+const LIVES: u64 = 4 * THREADS;
+
+/// A window of all classes: the max size stays above what is used here.
+fn builder() -> Builder {
+    Pool::builder().max_percentile(1.0).trim_interval(Duration::MAX)
 }
 
-/// The harness has small blocks of such sizes too; the tests use nothing below this.
-const LEAST_SIZE: usize = 1024;
-
-fn is_the_pools(size: usize, align: usize) -> bool {
-    align == 1 && size.is_power_of_two() && (LEAST_SIZE..=MAX_CLASS_SIZE).contains(&size)
+fn next(random: &mut u64) -> u64 {
+    *random ^= *random << 13;
+    *random ^= *random >> 7;
+    *random ^= *random << 17;
+    *random
 }
 
-fn take(bytes: usize) {
-    let left = LEFT.fetch_sub(bytes as i64, SeqCst) - bytes as i64;
-    LEAST.fetch_min(left, SeqCst);
-}
-
-fn give(bytes: usize) {
-    LEFT.fetch_add(bytes as i64, SeqCst);
-}
-
-// SAFETY: every call is passed on to `System`, which keeps `GlobalAlloc`'s promises; what is counted beside allocates
-// nothing, and what a test does before a free uses other threads.
-unsafe impl GlobalAlloc for Witness {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if is_the_pools(layout.size(), layout.align()) {
-            take(layout.size());
-        }
-        // SAFETY: the caller's promise, passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        let is_the_pools = is_the_pools(layout.size(), layout.align());
-        if let (true, Some(before)) = (is_the_pools, BEFORE_FREE.take()) {
-            before();
-        }
-        // SAFETY: the caller's promise, passed on; `block` came from `System`, as everything does here.
-        unsafe { System.dealloc(block, layout) };
-        if is_the_pools {
-            give(layout.size());
-        }
-    }
-
-    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        if is_the_pools(size, layout.align()) {
-            take(size);
-        }
-        // SAFETY: the caller's promise, passed on; `block` came from `System`, as everything does here.
-        let moved = unsafe { System.realloc(block, layout, size) };
-        if is_the_pools(layout.size(), layout.align()) {
-            give(layout.size());
-        }
-        moved
-    }
-}
-
-/// The tests count in the same places.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-
-/// Runs `body` with `budget` bytes left; the least that was left meanwhile.
-fn least_left(budget: usize, body: impl FnOnce()) -> i64 {
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    LEFT.store(budget as i64, SeqCst);
-    LEAST.store(budget as i64, SeqCst);
-    body();
-    LEAST.load(SeqCst)
-}
-
-/// What a get may come to at most: two size classes above the wanted one.
-fn most(capacity: usize) -> usize {
-    4 * capacity.next_power_of_two()
-}
-
-fn get(pool: &Pool, capacity: usize) -> PooledBuf<&Pool> {
-    give(most(capacity));
-    let buf = pool.get_with_capacity(capacity);
-    take(most(capacity) - buf.capacity());
-    buf
-}
-
-fn grow(buf: &mut PooledBuf<&Pool>) {
-    let before = buf.capacity();
-    give(most(2 * before));
-    buf.reserve(2 * before);
-    take(most(2 * before) + before - buf.capacity());
-}
-
-fn end(buf: PooledBuf<&Pool>) {
-    let capacity = buf.capacity();
-    drop(buf);
-    take(capacity);
-}
-
-fn work(pool: &Pool, seed: u64) {
-    let mut random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+/// A thread's life, of 50 to 150 rounds.
+fn work(pools: &[&Pool], seed: u64) {
+    let mut random = (seed + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let mut held = VecDeque::new();
-    for round in 0..200 {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        // 1 KiB to 256 KiB.
-        let mut buf = get(pool, LEAST_SIZE << (random % 9));
-        if random % 16 == 0 {
-            grow(&mut buf);
+    for _ in 0..50 + next(&mut random) % 100 {
+        let pool = pools[next(&mut random) as usize % pools.len()];
+        let size = next(&mut random) as usize % SIZES.len();
+        let mut buf = get(pool, SIZES[size]);
+        if size + 1 < SIZES.len() && next(&mut random) % 16 == 0 {
+            grow(&mut buf, SIZES[size + 1]);
         }
         held.push_back(buf);
-        while held.len() > (random >> 32) as usize % 6 {
+        while held.len() > next(&mut random) as usize % 6 {
             held.pop_front().into_iter().for_each(end);
         }
-        match round % 100 {
-            17 => pool.flush_thread(),
-            30 => drop(pool.prefill(3000, 20)),
-            50 => drop(pool.trim()),
-            75 => drop(pool.purge()),
-            80 => pool.calibrate(),
-            90 => {
-                give(8192);
-                pool.put(Vec::with_capacity(5000));
-                take(8192);
+        match next(&mut random) % 40 {
+            0 => pool.flush_thread(),
+            1 => drop(pool.prefill(SIZES[0], 40)),
+            2 => drop(pool.prefill(SIZES[1], 20)),
+            3 => drop(pool.trim()),
+            4 => drop(pool.purge()),
+            5 => pool.calibrate(),
+            6 => {
+                // Cut to a size of ours.
+                witness::begin_use(SIZES[1]);
+                pool.put(Vec::with_capacity(SIZES[1] + 100));
+                witness::end_use(SIZES[1]);
             }
             _ => {}
         }
@@ -155,28 +74,67 @@ fn work(pool: &Pool, seed: u64) {
     held.into_iter().for_each(end);
 }
 
+/// Runs all lives, 64 of them beside each other: when one ends the next begins.
+fn live(life: impl Fn(u64) + Sync) {
+    thread::scope(|scope| {
+        let begin = |number| {
+            let life = &life;
+            scope.spawn(move || life(number))
+        };
+        let mut living: VecDeque<_> = (0..THREADS).map(begin).collect();
+        for number in THREADS..LIVES {
+            living.pop_front().into_iter().for_each(|life| life.join().expect("no panic"));
+            living.push_back(begin(number));
+        }
+        living.into_iter().for_each(|life| life.join().expect("no panic"));
+    });
+}
+
+/// No thread operates any more.
+#[track_caller]
+fn assert_kept_within(budget: usize, pools: &[&Pool]) {
+    let all: Vec<_> = pools.iter().map(|pool| pool.stats()).collect();
+    all.iter().for_each(|stats| assert_balanced(stats, "at rest"));
+    let refused: u64 = all.iter().map(|stats| stats.dropped.over_budget).sum();
+    assert!(refused > 0 && all.iter().all(|stats| stats.hits > 0), "the budget was never reached: {all:?}");
+    let retained: usize = all.iter().map(|stats| stats.retained_bytes).sum();
+    assert_eq!(witness::left(), budget as i64 - retained as i64, "at rest both agree: {all:?}");
+    let least = witness::least_left();
+    assert!(least >= 0, "{} bytes above the budget and what is in use", -least);
+}
+
 #[test]
 fn beside_64_threads_no_more_is_alive_than_the_budget_and_what_is_in_use() {
-    const BUDGET: usize = 1 << 20;
-    // A window of all classes: the max size stays above what is used here.
-    let pool = Pool::builder().retained_bytes_max(BUDGET).max_percentile(1.0).trim_interval(Duration::MAX).build();
-    let least = least_left(BUDGET, || {
-        for generation in 0..3_u64 {
-            let start = Barrier::new(64);
-            let live = |worker| {
-                start.wait();
-                work(&pool, 64 * generation + worker);
-            };
-            thread::scope(|scope| {
-                let workers: Vec<_> = (0..64).map(|worker| scope.spawn(move || live(worker))).collect();
-                workers.into_iter().for_each(|worker| worker.join().expect("no panic"));
-            });
+    let _alone = witness::watch(BUDGET);
+    let pool = builder().retained_bytes_max(BUDGET).build();
+    live(|life| work(&[&pool], life));
+    assert_kept_within(BUDGET, &[&pool]);
+}
+
+/// Two pools, one of which has a smaller budget of its own; and others that begin and end, full, all the time.
+#[test]
+fn beside_64_threads_the_pools_of_a_registry_keep_to_its_budget() {
+    let _alone = witness::watch(BUDGET);
+    let registry = Registry::with_budget(BUDGET);
+    let a = registry.get_or_create("a", builder()).expect("allowed values");
+    let b = registry.get_or_create("b", builder().retained_bytes_max(BUDGET / 2)).expect("allowed values");
+    live(|life| {
+        work(&[&a, &b], life);
+        let name = life.to_string();
+        let own = registry.get_or_create(&name, builder()).expect("allowed values");
+        work(&[&a, &own], life + LIVES);
+        if life % 8 == 0 {
+            registry.trim();
         }
-        let stats = pool.stats();
-        assert!(stats.hits > 0 && stats.dropped.over_budget > 0, "the budget was never reached: {stats}");
-        assert_eq!(LEFT.load(SeqCst), (BUDGET - stats.retained_bytes) as i64, "at rest both agree: {stats}");
+        own.prefill(SIZES[2], usize::MAX);
+        drop(registry.remove(&name));
+        drop(own);
     });
-    assert!(least >= 0, "{} bytes above the budget and what is in use", -least);
+    assert_eq!(registry.names(), ["a", "b"]);
+    assert_kept_within(BUDGET, &[&a, &b]);
+    registry.purge();
+    let room = a.prefill(SIZES[0], usize::MAX) * SIZES[0];
+    assert_eq!((room, witness::left()), (BUDGET, 0), "all of the budget can be had again");
 }
 
 const FULL_BUDGET: usize = 4 << 20;
@@ -202,12 +160,12 @@ fn a_buffer_is_freed_before_its_bytes_are_released() {
     let free: [Named<fn() -> usize>; 2] = [("purge", || FULL.purge()), ("trim", || FULL.trim() + FULL.trim())];
     for (place, prepare) in prepare {
         for (how, free) in free {
-            let least = least_left(FULL_BUDGET, || {
-                prepare();
-                BEFORE_FREE.set(Some(fill_up));
-                assert!(free() > 0 && BEFORE_FREE.take().is_none(), "{place}, {how}: nothing was freed");
-                FULL.purge();
-            });
+            let _alone = witness::watch(FULL_BUDGET);
+            prepare();
+            witness::before_next_free(fill_up);
+            assert!(free() > 0 && witness::has_freed(), "{place}, {how}: nothing was freed");
+            FULL.purge();
+            let least = witness::least_left();
             assert!(least >= 0, "{place}, {how}: {} bytes above the budget", -least);
             assert!(least < FULL_BUDGET as i64 / 2, "{place}, {how}: the budget was not filled");
         }

@@ -11,10 +11,10 @@ use std::process::{Command, Stdio};
 
 use bytebufferpool::Pool;
 
-#[path = "support/stress_books.rs"]
-mod stress_books;
+#[path = "support/identities.rs"]
+mod identities;
 
-use stress_books::assert_balanced;
+use identities::assert_balanced;
 
 #[global_allocator]
 static HEAP: BuffersOnly = BuffersOnly;

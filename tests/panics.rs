@@ -1,7 +1,7 @@
 //! User code that panics, lies or calls back: the pool stays usable, its books balance, and nobody reads stale bytes.
 
-#[path = "support/stress_books.rs"]
-mod stress_books;
+#[path = "support/identities.rs"]
+mod identities;
 
 use std::cell::Cell;
 use std::fmt;
@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
-use stress_books::assert_balanced;
+use identities::assert_balanced;
 
 use bytebufferpool::{Pool, PooledBuf};
 use bytes::{Buf, BufMut};

@@ -12,12 +12,12 @@ use std::time::Duration;
 
 #[path = "support/channel.rs"]
 mod channel;
-#[path = "support/stress_books.rs"]
-mod stress_books;
+#[path = "support/identities.rs"]
+mod identities;
 
 use bytebufferpool::{DefaultSize, Pool, PooledBuf, Stats};
 use channel::Channel;
-use stress_books::assert_balanced;
+use identities::assert_balanced;
 
 /// No interval ends by itself.
 const NEVER: Duration = Duration::from_secs(1 << 30);

@@ -145,7 +145,7 @@ mod support {
     /// All of the budget can be had again: no charge is left for what is gone.
     pub(crate) fn assert_budget_is_whole(pool: &Arc<Pool>, budget: usize) {
         pool.purge();
-        assert_eq!(pool.prefill(LARGE, usize::MAX) * LARGE, budget, "some of the budget is lost");
+        assert_eq!(pool.prefill(SMALL, usize::MAX) * SMALL, budget, "some of the budget is lost");
         pool.purge();
     }
 }

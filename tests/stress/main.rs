@@ -21,14 +21,14 @@ mod item;
 mod random;
 #[path = "../support/stress_alloc.rs"]
 mod stress_alloc;
-#[path = "../support/stress_books.rs"]
-mod stress_books;
+#[path = "../support/identities.rs"]
+mod identities;
 mod tally;
 mod worker;
 
 use item::Mailbox;
 use stress_alloc::{Balance, Ledger};
-use stress_books::assert_balanced;
+use identities::assert_balanced;
 use tally::Tally;
 use worker::Worker;
 
@@ -36,10 +36,8 @@ use worker::Worker;
 static LEDGER: Ledger = Ledger;
 
 /// A pool that is never dropped, behind `&'static` guards.
-static STATIC_POOL: Pool = Pool::builder().retained_bytes_max(STATIC_BUDGET).calibrate_calls_threshold(50).build();
-const STATIC_BUDGET: usize = 1 << 20;
+static STATIC_POOL: Pool = Pool::builder().retained_bytes_max(1 << 20).calibrate_calls_threshold(50).build();
 
-const REPLACED_BUDGET: usize = 256 << 10;
 const THREADS: usize = 6;
 const MAILBOXES: usize = 3;
 const ROUND_MAX: Duration = Duration::from_millis(700);
@@ -135,7 +133,6 @@ struct World {
 #[derive(Clone)]
 struct Named {
     name: &'static str,
-    budget: usize,
     pool: Arc<Pool>,
 }
 
@@ -157,12 +154,12 @@ impl World {
         // What was still under way is checked and comes home here.
         drop(self.mailboxes);
         let replaced = self.retired.into_inner().unwrap().into_iter().chain([self.replaced.into_inner().unwrap()]);
-        let replaced = replaced.map(|pool| Named { name: "replaced", budget: REPLACED_BUDGET, pool });
+        let replaced = replaced.map(|pool| Named { name: "replaced", pool });
         let pools: Vec<Named> = self.pools.into_iter().chain(replaced).collect();
         let retained: Vec<(u64, usize)> = pools
             .iter()
-            .map(|named| judge_pool(named.name, named.budget, &named.pool, course))
-            .chain([judge_pool("static", STATIC_BUDGET, &STATIC_POOL, course)])
+            .map(|named| judge_pool(named.name, &named.pool, course))
+            .chain([judge_pool("static", &STATIC_POOL, course)])
             .collect();
         let now = Balance::now();
         let buffers: u64 = retained.iter().map(|&(buffers, _)| buffers).sum();
@@ -174,25 +171,24 @@ impl World {
     }
 }
 
-/// Returns what the pool says it keeps, in buffers and bytes.
-fn judge_pool(name: &str, budget: usize, pool: &Pool, course: &str) -> (u64, usize) {
+/// Returns what the pool says it keeps, in buffers and bytes. It never says more than its budget: that the heap has no
+/// more is the caller's comparison.
+fn judge_pool(name: &str, pool: &Pool, course: &str) -> (u64, usize) {
     let stats = pool.stats();
     let what = format!("pool '{name}', {course}");
     assert_balanced(&stats, &what);
     assert_eq!(stats.outstanding, 0, "{what}\n{stats}");
-    assert!(stats.retained_bytes <= budget, "{what}\n{stats}");
     (stats.retained_buffers, stats.retained_bytes)
 }
 
 fn pools() -> Vec<Named> {
-    let named = |name, budget, pool| Named { name, budget, pool: Arc::new(pool) };
+    let named = |name, pool| Named { name, pool: Arc::new(pool) };
     vec![
-        named("default", 64 << 20, Pool::new()),
-        named("tiny budget", 1000, Pool::builder().retained_bytes_max(1000).build()),
-        named("no budget", 0, Pool::builder().retained_bytes_max(0).calibrate_calls_threshold(1).build()),
+        named("default", Pool::new()),
+        named("tiny budget", Pool::builder().retained_bytes_max(1000).build()),
+        named("no budget", Pool::builder().retained_bytes_max(0).calibrate_calls_threshold(1).build()),
         named(
             "no thread cache",
-            2 << 20,
             Pool::builder()
                 .retained_bytes_max(2 << 20)
                 .thread_cache_bytes_max(0)
@@ -201,7 +197,6 @@ fn pools() -> Vec<Named> {
         ),
         named(
             "small threshold",
-            8 << 20,
             Pool::builder()
                 .retained_bytes_max(8 << 20)
                 .calibrate_calls_threshold(30)
@@ -212,7 +207,6 @@ fn pools() -> Vec<Named> {
         ),
         named(
             "full windows only",
-            300 << 10,
             Pool::builder()
                 .retained_bytes_max(300 << 10)
                 .calibrate_early(false)
@@ -226,5 +220,5 @@ fn pools() -> Vec<Named> {
 }
 
 fn replaceable_pool() -> Arc<Pool> {
-    Arc::new(Pool::builder().retained_bytes_max(REPLACED_BUDGET).calibrate_calls_threshold(20).build())
+    Arc::new(Pool::builder().retained_bytes_max(256 << 10).calibrate_calls_threshold(20).build())
 }
