@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use shuttle::sync::mpsc::sync_channel;
 
-use super::support::{BUDGET, LARGE, SMALL, assert_at_rest, assert_budget_is_whole, builder, check, get, join_all, spawn};
+use super::support::{
+    BUDGET, LARGE, SMALL, assert_at_rest, assert_budget_is_whole, builder, check, get, join_all, spawn,
+};
 
 /// Two producers, two consumers: what one thread returns the others find again, so that no more is ever allocated than
 /// was in use at once and what each thread's cache may keep from the others.

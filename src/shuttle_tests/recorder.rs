@@ -1,10 +1,11 @@
 //! Recordings that begin and end beside uses.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 
 use super::support::{BUDGET, SMALL, builder, check, join_all, spawn};
-use crate::{Pool, recorder::Recorder};
+use crate::Pool;
+use crate::recorder::Recorder;
 
 /// Enough that nobody waits.
 const CHUNKS: usize = 64;
@@ -16,7 +17,14 @@ fn use_once(pool: &Pool, size: usize) {
     pool.get_with_capacity(SMALL).resize(SMALL + size, 1);
 }
 
-/// What a recording wrote.
+/// What came to the writer; it must have been let go of, or a recording would never end.
+fn received(chunks: Receiver<Vec<usize>>) -> Vec<usize> {
+    let sizes = chunks.try_iter().flatten().collect();
+    assert_eq!(chunks.try_recv(), Err(TryRecvError::Disconnected), "somebody still holds on to the writer");
+    sizes
+}
+
+/// Records the pool beside its users, with two uses of this thread's own.
 fn record(pool: &Pool, recorder: &Recorder, own: usize) -> Receiver<Vec<usize>> {
     let (full, chunks) = sync_channel(CHUNKS);
     assert!(recorder.open());
@@ -48,8 +56,7 @@ fn each_use_is_written_once_in_its_threads_order() {
             })
         };
         join_all(users);
-        let chunks = join_all([recorder]).into_iter().flatten();
-        let recordings: Vec<Vec<usize>> = chunks.map(|chunks| chunks.into_iter().flatten().collect()).collect();
+        let recordings: Vec<Vec<usize>> = join_all([recorder]).into_iter().flatten().map(received).collect();
         for (sizes, own) in recordings.iter().zip([0, 10]) {
             let of = |user| sizes.iter().filter(move |&&size| (size - SMALL) / STEP == user).copied();
             assert_eq!(of(0).collect::<Vec<_>>(), [SMALL + own, SMALL + own + 1], "{recordings:?}");

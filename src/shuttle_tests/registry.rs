@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::support::{BUDGET, LARGE, SMALL, assert_at_rest, assert_budget_is_whole, builder, check, get, join_all, spawn};
+use super::support::{
+    BUDGET, LARGE, SMALL, assert_at_rest, assert_budget_is_whole, builder, check, get, join_all, spawn,
+};
 use crate::Registry;
 
 /// Two threads use both pools; one takes all that the common budget has left, now for one pool and now for the other; one

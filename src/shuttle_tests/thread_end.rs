@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::support::{BUDGET, LARGE, SMALL, assert_at_rest, assert_budget_is_whole, builder, check, get, join_all, spawn};
+use super::support::{
+    BUDGET, LARGE, SMALL, assert_at_rest, assert_budget_is_whole, builder, check, get, join_all, spawn,
+};
 use crate::storage::end_thread;
 
 /// Threads that each hold several buffers and end, twice over, so that shards pass from one to the next; one of them

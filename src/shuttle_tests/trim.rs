@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::support::{BUDGET, LARGE, SMALL, assert_at_rest, assert_budget_is_whole, builder, check, get, join_all, spawn};
+use super::support::{
+    BUDGET, LARGE, SMALL, assert_at_rest, assert_budget_is_whole, builder, check, get, join_all, spawn,
+};
 
 /// Two threads use buffers of both sizes; one frees whatever it can reach, in all ways; one takes all that the budget has
 /// left, again and again, so that bytes which are released early have a taker. Then two intervals free everything.
