@@ -11,13 +11,13 @@ use std::sync::Arc;
 use bytebufferpool::{Growth, MAX_CLASS_SIZE, MIN_CLASS_SIZE, Pool, Stats};
 use bytes::BufMut;
 
-#[path = "support/stress_alloc.rs"]
-mod stress_alloc;
 #[path = "support/identities.rs"]
 mod identities;
+#[path = "support/stress_alloc.rs"]
+mod stress_alloc;
 
-use stress_alloc::{Ledger, failing_after};
 use identities::assert_balanced;
+use stress_alloc::{Ledger, failing_after};
 
 #[global_allocator]
 static LEDGER: Ledger = Ledger;

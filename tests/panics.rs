@@ -3,13 +3,13 @@
 #[path = "support/identities.rs"]
 mod identities;
 
+use identities::assert_balanced;
 use std::cell::Cell;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
-use identities::assert_balanced;
 
 use bytebufferpool::{Pool, PooledBuf};
 use bytes::{Buf, BufMut};

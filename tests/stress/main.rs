@@ -17,18 +17,18 @@ use std::time::{Duration, Instant};
 
 use bytebufferpool::{DefaultSize, Growth, Pool};
 
+#[path = "../support/identities.rs"]
+mod identities;
 mod item;
 mod random;
 #[path = "../support/stress_alloc.rs"]
 mod stress_alloc;
-#[path = "../support/identities.rs"]
-mod identities;
 mod tally;
 mod worker;
 
+use identities::assert_balanced;
 use item::Mailbox;
 use stress_alloc::{Balance, Ledger};
-use identities::assert_balanced;
 use tally::Tally;
 use worker::Worker;
 

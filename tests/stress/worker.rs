@@ -12,9 +12,9 @@ use std::thread::{self, JoinHandle};
 use bytebufferpool::{MAX_CLASS_SIZE, Pool, PooledBuf};
 use bytes::BufMut;
 
+use crate::identities::assert_sizes;
 use crate::item::{Item, Stamp, Stamped};
 use crate::random::{Random, mix};
-use crate::identities::assert_sizes;
 use crate::{Named, STATIC_POOL, World, replaceable_pool};
 
 /// A thread slot of a round; the generation says how often it was started again.
@@ -175,10 +175,10 @@ impl<'a> Life<'a> {
     fn named_pool(&mut self) -> Named {
         let pools = &self.world.pools;
         let choice = self.random.below(pools.len() + 1);
-        pools.get(choice).cloned().unwrap_or_else(|| Named {
-            name: "replaced",
-            pool: Arc::clone(&self.world.replaced.lock().unwrap()),
-        })
+        pools
+            .get(choice)
+            .cloned()
+            .unwrap_or_else(|| Named { name: "replaced", pool: Arc::clone(&self.world.replaced.lock().unwrap()) })
     }
 
     fn pool(&mut self) -> Arc<Pool> {
