@@ -25,7 +25,7 @@ fn received(chunks: Receiver<Vec<usize>>) -> Vec<usize> {
 }
 
 /// Records the pool beside its users, with two uses of this thread's own.
-fn record(pool: &Pool, recorder: &Recorder, own: usize) -> Receiver<Vec<usize>> {
+fn record(pool: &Pool, recorder: &dyn Recorder, own: usize) -> Receiver<Vec<usize>> {
     let (full, chunks) = sync_channel(CHUNKS);
     assert!(recorder.open());
     pool.start_recording(recorder, &full);
@@ -50,9 +50,9 @@ fn each_use_is_written_once_in_its_threads_order() {
         let recorder = {
             let pool = Arc::clone(&pool);
             spawn(move || {
-                let recorder = Arc::clone(pool.recorder());
-                let first = record(&pool, &recorder, 0);
-                [first, record(&pool, &recorder, 10)]
+                let recorder = pool.recorder();
+                let first = record(&pool, &*recorder, 0);
+                [first, record(&pool, &*recorder, 10)]
             })
         };
         join_all(users);
