@@ -38,7 +38,7 @@ pub enum Growth {
 /// With the feature `serde` a builder is read from a configuration file. A field that is left out has its default, an
 /// unknown field is an error, and values are checked when the pool is built. The callback is not written, nor what the
 /// feature `leak-trace` adds. All other fields are always written, in the order of the setters, so that a format
-/// without field names (postcard, bincode) reads back what it wrote:
+/// without field names (postcard) reads back what it wrote:
 ///
 #[cfg_attr(not(feature = "serde"), doc = "```ignore")]
 #[cfg_attr(feature = "serde", doc = "```")]
