@@ -50,6 +50,8 @@ fn each_use_is_written_once_in_its_threads_order() {
         let recorder = {
             let pool = Arc::clone(&pool);
             spawn(move || {
+                // As many uses again may then pass before this thread looks by itself: it is the new stamp that it must see.
+                (0..8).for_each(|_| use_once(&pool, 50));
                 let recorder = pool.recorder();
                 let first = record(&pool, &*recorder, 0);
                 [first, record(&pool, &*recorder, 10)]

@@ -12,6 +12,8 @@ use std::mem::ManuallyDrop;
 use std::rc::Rc;
 use std::time::Duration;
 
+use shuttle::scheduler::TaskId;
+
 pub(crate) use std::sync::atomic::Ordering;
 
 /// Another thread may run here. Nothing outside of a scenario.
@@ -111,12 +113,15 @@ pub(crate) struct LocalKey<T: 'static> {
     pub(crate) init: fn() -> T,
 }
 
+/// The address of the key, and the thread.
+type Place = (usize, Option<TaskId>);
+
 thread_local! {
-    /// By the address of the key and the thread.
-    static LOCALS: RefCell<HashMap<(usize, Option<shuttle::scheduler::TaskId>), Rc<dyn Any>>> = RefCell::default();
+    static LOCALS: RefCell<HashMap<Place, Rc<dyn Any>>> = RefCell::default();
 }
 
 /// A schedule begins: its threads are new.
+#[cfg(test)]
 pub(crate) fn forget_thread_locals() {
     LOCALS.take();
 }
