@@ -8,8 +8,8 @@ use super::support::{
     BUDGET, LARGE, SMALL, assert_at_rest, assert_budget_is_whole, builder, check, get, join_all, spawn,
 };
 
-/// Two producers, two consumers: what one thread returns the others find again, so that no more is ever allocated than
-/// was in use at once and what each thread's cache may keep from the others.
+/// Two producers, two consumers. What one thread returns the others find, so no more is allocated than twice what can be in
+/// use at once.
 #[test]
 fn from_two_producers_to_two_consumers_nothing_is_lost() {
     const MESSAGES: usize = 12;

@@ -48,8 +48,8 @@ fn beside_trim_and_purge_the_budget_holds() {
     });
 }
 
-/// As above, with nobody else who frees: of what is cached, an interval that passes by the clock frees no more than was
-/// there, once.
+/// An interval that is over by the clock passes once, however many threads look at the same time. What was unused for two
+/// is freed.
 #[test]
 fn intervals_pass_by_use_once_for_all_threads() {
     check(BUDGET, || {
