@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytebufferpool::Stats;
 
 use crate::day::{PARTS, PHASES};
-use crate::stress_books::assert_balanced;
+use crate::identities::assert_balanced;
 use crate::watch::Sample;
 
 pub const BUDGET: &str = "cached <= budget at any instant";

@@ -15,12 +15,12 @@
 //!   the medians. glibc's own share of it is kept small: see [`memory`].
 
 mod day;
+#[path = "../../../tests/support/identities.rs"]
+mod identities;
 mod laws;
 mod memory;
 mod plot;
 mod pools;
-#[path = "../../../tests/support/stress_books.rs"]
-mod stress_books;
 #[cfg(test)]
 mod tests;
 mod threads;
