@@ -1,4 +1,4 @@
-//! `bytes::BufMut` for the guard: one of the two places with `unsafe`.
+//! `bytes::BufMut` for the guard: one of the places with `unsafe`, see docs/design.md.
 #![allow(unsafe_code)]
 
 use bytes::buf::UninitSlice;

@@ -113,7 +113,7 @@ impl fmt::Display for Stats {
         writeln!(
             f,
             "cached {} in {} buffers, calibrations {}",
-            Bytes(self.retained_bytes),
+            Bytes(self.retained_bytes as u64),
             self.retained_buffers,
             self.calibrations,
         )?;
@@ -135,10 +135,10 @@ impl fmt::Display for Stats {
             };
             let row = format!(
                 "{:>8} {:>12} {:>8} {:>10}  {:<BAR_WIDTH$}{mark}",
-                Bytes(class.size).to_string(),
+                Bytes(class.size as u64).to_string(),
                 class.calls,
                 class.retained,
-                Bytes(class.size * class.retained as usize).to_string(),
+                Bytes(class.size as u64 * class.retained).to_string(),
                 bar(class.calls, most),
             );
             writeln!(f, "{}", row.trim_end())?;
@@ -169,7 +169,7 @@ fn percent(part: u64, whole: u64) -> f64 {
 }
 
 /// A number of bytes for people: whole up to 9999 of a unit, in powers of 1024.
-struct Bytes(usize);
+struct Bytes(u64);
 
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -182,7 +182,7 @@ impl fmt::Display for Bytes {
     }
 }
 
-fn write_scaled(f: &mut fmt::Formatter<'_>, bytes: usize, unit: usize, name: &str) -> fmt::Result {
+fn write_scaled(f: &mut fmt::Formatter<'_>, bytes: u64, unit: u64, name: &str) -> fmt::Result {
     if bytes % unit == 0 {
         write!(f, "{} {name}", bytes / unit)
     } else {

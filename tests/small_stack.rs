@@ -9,13 +9,14 @@
 #![cfg(target_os = "linux")]
 #![allow(unsafe_code)]
 
+use std::io;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc;
 use std::thread;
 
 use bytebufferpool::{Pool, PooledBuf};
-use bytes::Bytes;
+use bytes::{Buf, BufMut, Bytes};
 
 const STACK_BYTES: usize = if cfg!(debug_assertions) { 32 << 10 } else { 16 << 10 };
 
@@ -102,6 +103,31 @@ const OPERATIONS: &[Operation] = &[
         let mut buf = USED.get();
         buf.extend_from_slice(b"frozen");
         note(buf.freeze().len());
+    }),
+    ("a text, and what it becomes", |_| {
+        let mut text = NEW.get_string();
+        text.push_str("text");
+        text.push('ü');
+        note(text.into_buf().len());
+        note(USED.get_string_with_capacity(1000).into_string().len());
+    }),
+    ("a guard without a buffer, and its first write", |_| {
+        let mut buf = PooledBuf::empty(&NEW);
+        buf.push(1);
+        note(buf.capacity());
+    }),
+    ("a chunked message of 3 MiB, written, read and frozen", |_| {
+        let mut message = NEW.get_chunked();
+        for _ in 0..3000 {
+            message.extend_from_slice(&[7; 1024]);
+        }
+        note(usize::from(message.write_to(&mut io::sink()).is_ok()));
+        note(message.freeze().map(|piece| piece.len()).sum());
+        let mut message = USED.get_chunked();
+        message.put_bytes(7, 1 << 20);
+        let mut reader = message.into_reader();
+        reader.advance(1000);
+        note(reader.remaining());
     }),
     ("drop of another thread's frozen buffer", |given| drop(given.frozen.take())),
     ("into_vec and discard", |given| {

@@ -1,4 +1,4 @@
-//! Cached buffers and who may touch them: one of the two places with `unsafe`.
+//! Cached buffers and who may touch them: most of the crate's `unsafe` is here.
 //!
 //! A cached buffer is one word, the pointer to its memory. Its capacity is exactly the size of the class it is cached
 //! in, so it need not be stored. A 24-byte `Vec` that moves in and out of a slot stalls on store forwarding: see
