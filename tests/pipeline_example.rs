@@ -338,8 +338,13 @@ fn help_is_printed_to_standard_output() {
     assert!(String::from_utf8_lossy(&ran.stdout).contains("Usage: pipeline [OPTIONS] [FILE]"));
 }
 
-const EXAMPLES: [(&str, &[&str]); 4] =
-    [("quickstart", &[]), ("misuse", &[]), ("fifty_threads", &["10"]), ("pipeline", &["--generate", "10"])];
+const EXAMPLES: [(&str, &[&str]); 5] = [
+    ("quickstart", &[]),
+    ("formatter", &[]),
+    ("misuse", &[]),
+    ("fifty_threads", &["10"]),
+    ("pipeline", &["--generate", "10"]),
+];
 
 /// The other end of a pipe whose reader has ended, and not one that will end soon.
 fn pipe_without_reader() -> Stdio {
