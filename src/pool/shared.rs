@@ -126,7 +126,6 @@ impl Pool {
         }
     }
 
-    #[inline(never)]
     pub(crate) fn op(&self) -> Op<'_> {
         let shared = self.shared();
         match self.per_thread.local(self.per_thread.stamp()) {

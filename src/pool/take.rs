@@ -7,10 +7,10 @@ use std::collections::TryReserveError;
 
 use super::lease::note_lease;
 use super::shared::{Core, Op, Pool};
-use crate::class::{LOOK_UP_CLASSES, MAX_CLASS_SIZE, class_of, class_or_none, rolled, size_of_class};
+use crate::class::{LOOK_UP_CLASSES, MAX_CLASS_SIZE, class_of, class_or_none, size_of_class};
 use crate::learn::counters::Reason;
 use crate::scrub::{reserve, scrub, try_reserve, try_reserve_exact};
-use crate::storage::{BATCH_SLOTS, Batch, Charge, Local, ROWS, RawBuf, SMALL_CLASSES, Stamp, slots_max};
+use crate::storage::{BATCH_SLOTS, Batch, Charge, Local, RawBuf, SMALL_CLASSES, Stamp, slots_max};
 
 impl Pool {
     #[inline]
@@ -186,7 +186,7 @@ impl<'p> Op<'p> {
     }
 
     /// Moves the contents of `vec` to a larger buffer, with room for `additional` bytes more.
-    #[inline(never)]
+    #[inline]
     pub(super) fn grow(self, vec: &mut Vec<u8>, additional: usize) -> Result<(), TryReserveError> {
         let needed = match vec.len().checked_add(additional) {
             Some(needed) if needed <= MAX_CLASS_SIZE => needed,
@@ -236,7 +236,6 @@ impl<'p> Op<'p> {
         }
     }
 
-    #[inline(never)]
     pub(super) fn move_to(self, mut larger: Vec<u8>, vec: &mut Vec<u8>) {
         self.add(|counters| &counters.growths, 1);
         larger.extend_from_slice(vec);
@@ -312,7 +311,7 @@ impl Core {
     fn take_from_other_rows(&self, row: usize, class: usize) -> Option<Vec<u8>> {
         let leaves = self.budget.is_shared();
         let charge = if leaves { Charge::Leaves } else { Charge::Stays };
-        let vec = rolled(1..ROWS).find_map(|distance| self.table.take(row + distance, class, charge))?;
+        let vec = self.table.take_from_other_rows(row, class, charge)?;
         if leaves {
             self.budget.release(size_of_class(class));
         }

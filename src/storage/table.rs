@@ -70,22 +70,14 @@ impl Table {
     /// Takes the buffer of a place. One locked instruction, none if there is no buffer.
     #[inline]
     pub(crate) fn take(&self, row: usize, class: usize, charge: Charge) -> Option<Vec<u8>> {
-        #[cfg(all(test, not(pool_loom)))]
-        super::tally::count_place();
-        let place = self.rows[row % ROWS].places.get(class)?;
-        // Relaxed: only a guess, which the exchange checks.
-        let guess = place.load(Ordering::Relaxed);
-        if guess.is_null() || guess == empty() {
-            return None;
-        }
-        let left = if charge == Charge::Stays { empty() } else { std::ptr::null_mut() };
-        // Acquire: pairs with the Release in `fill`. What the last user wrote is visible. Model:
-        // loom_tests::table::a_buffer_has_one_owner.
-        let found = place.compare_exchange(guess, left, Ordering::Acquire, Ordering::Relaxed).ok()?;
-        // SAFETY: the exchange took `found` out of the place, where only `put` and `put_charged` put a pointer, from an
-        // IdleBuf of this class; whoever else read it fails its exchange. If the word left and came back between the
-        // load and the exchange, then by way of a put, and `found` is the pointer of that one.
-        Some(unsafe { IdleBuf::from_ptr(found).into_vec(class) })
+        self.rows[row % ROWS].take(class, charge)
+    }
+
+    /// Takes a buffer from any row but this one: those after it first, so that threads that miss begin in different places.
+    #[inline]
+    pub(crate) fn take_from_other_rows(&self, row: usize, class: usize, charge: Charge) -> Option<Vec<u8>> {
+        let (before, from_own) = self.rows.split_at(row % ROWS);
+        from_own[1..].iter().chain(before).find_map(|row| row.take(class, charge))
     }
 
     /// Offers a buffer to the place of its class, which its capacity says. If it is kept, `vec` is left empty. One
@@ -154,6 +146,26 @@ impl Table {
 }
 
 impl Row {
+    #[inline]
+    fn take(&self, class: usize, charge: Charge) -> Option<Vec<u8>> {
+        #[cfg(all(test, not(any(pool_loom, pool_shuttle))))]
+        super::tally::count_place();
+        let place = self.places.get(class)?;
+        // Relaxed: only a guess, which the exchange checks.
+        let guess = place.load(Ordering::Relaxed);
+        if guess.is_null() || guess == empty() {
+            return None;
+        }
+        let left = if charge == Charge::Stays { empty() } else { std::ptr::null_mut() };
+        // Acquire: pairs with the Release in `fill`. What the last user wrote is visible. Model:
+        // loom_tests::table::a_buffer_has_one_owner.
+        let found = place.compare_exchange(guess, left, Ordering::Acquire, Ordering::Relaxed).ok()?;
+        // SAFETY: the exchange took `found` out of the place, where only `put` and `put_charged` put a pointer, from an
+        // IdleBuf of this class; whoever else read it fails its exchange. If the word left and came back between the
+        // load and the exchange, then by way of a put, and `found` is the pointer of that one.
+        Some(unsafe { IdleBuf::from_ptr(found).into_vec(class) })
+    }
+
     /// Stores only if that changes something, because the next locked instruction waits for all stores before it.
     #[inline]
     fn note_use(&self, class: usize) {
