@@ -429,12 +429,9 @@ fn readme_part(store: &Store) -> std::result::Result<String, Box<dyn Error>> {
         first.command,
         table::markdown(&cells)
     );
-    // GitHub and crates.io drop `style` and show the plots. docs.rs has no such files and keeps `style`, so that it shows
-    // no broken pictures.
-    out.push_str("\n<p style=\"display: none\">\n");
     for (group, alt) in PLOTS {
-        let _ = writeln!(out, "<img src=\"docs/compare/{group}.svg\" alt=\"{alt}\" width=\"100%\">");
+        let _ = writeln!(out, "\n![{alt}](docs/compare/{group}.svg)");
     }
-    out.push_str("</p>\n\n");
+    out.push('\n');
     Ok(out)
 }

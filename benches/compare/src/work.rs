@@ -161,11 +161,15 @@ impl Work for Messages {
     fn run<C: Contender>(&self, worker: &mut C::Worker<'_>, iterations: u64) {
         let mut held = workload::places(self.in_flight);
         for _ in 0..iterations {
-            workload::hold_newest(&self.sizes, &mut held, |size| {
+            // Not by `hold_newest`: what its closure returns is moved once more, which costs some contenders a quarter.
+            let mut oldest = 0;
+            for &size in &self.sizes {
+                held[oldest] = None;
                 let mut guard = C::take(worker, None);
                 workload::write_message(&mut guard, &self.payload, size, self.piece);
-                finish::<C>(guard)
-            });
+                held[oldest] = Some(finish::<C>(guard));
+                oldest = if oldest + 1 == held.len() { 0 } else { oldest + 1 };
+            }
             if self.in_flight == 1 {
                 held[0] = None;
             }
