@@ -304,9 +304,6 @@ fn check(figures: &[Figures; KINDS.len()], bodies: &str) -> Result<()> {
     Ok(())
 }
 
-/// Of the one buffer, or chunk and buffer, that /metrics itself was written into.
-const CACHED_BYTES_MAX: u64 = 4 << 10;
-
 fn check_at_rest(server: &Server) -> Result<()> {
     // /metrics itself is written into a pooled buffer: that one is out when the figures are taken, or was just before.
     if server.metric("bytebufferpool_outstanding")? > 1 {
@@ -315,9 +312,12 @@ fn check_at_rest(server: &Server) -> Result<()> {
     if server.metric("bytebufferpool_calibrations_total")? == 0 {
         return Err("the pool has learned".into());
     }
+    // The one buffer, or chunk and buffer, that /metrics itself was written into: each of at most four times the default size,
+    // which was learned from the bodies, or of what the text needs.
+    let cached_bytes_max = (8 * server.metric("bytebufferpool_default_size_bytes")?).max(4 << 10);
     // Two intervals; beside other work the trimmer may be late.
     for _ in 0..50 {
-        if server.metric("bytebufferpool_idle_bytes")? <= CACHED_BYTES_MAX {
+        if server.metric("bytebufferpool_cached_bytes")? <= cached_bytes_max {
             return Ok(());
         }
         thread::sleep(TRIM_EVERY);

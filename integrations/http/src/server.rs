@@ -104,7 +104,7 @@ fn prometheus(stats: &Stats) -> PooledBuf {
     metric("calibrations_total", "counter", stats.calibrations);
     metric("trimmed_total", "counter", stats.trimmed);
     metric("outstanding", "gauge", stats.outstanding);
-    metric("idle_bytes", "gauge", stats.retained_bytes as u64);
+    metric("cached_bytes", "gauge", stats.retained_bytes as u64);
     metric("default_size_bytes", "gauge", stats.default_size as u64);
     metric("max_size_bytes", "gauge", stats.max_size as u64);
     let _ = writeln!(text, "# TYPE bytebufferpool_dropped_total counter");
