@@ -79,7 +79,7 @@ impl Budget {
     ///
     /// A thread may lease at most a sixteenth of what all leases leave of their half: the dynamic threshold of
     /// Choudhury & Hahne ("Dynamic queue length thresholds for shared-memory packet switches", IEEE/ACM Transactions on
-    /// Networking, 1998). So with the default budget 250 threads with full caches still leave the next one a lease.
+    /// Networking, 1998). So with the default budget some 240 threads can have full caches, and the 250th still finds a lease of 68 KiB.
     #[inline(never)]
     pub(crate) fn lease_charged(&self, bytes: usize, held: usize) -> bool {
         let is_within = |after: usize| {

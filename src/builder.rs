@@ -329,10 +329,12 @@ impl Builder {
 
     /// How long a trim interval is: what stays unused for two of them is freed. Default 1 s.
     ///
-    /// Uses let intervals pass. Each thread counts its uses and looks at the clock about eight times an interval, and
-    /// after at most 64 uses. So what was unused for two intervals is freed at the latest one interval and some uses of
-    /// one thread later: as a rule 8 uses, and 64 uses if that thread has just slowed down from full speed. This holds
-    /// at any rate from about ten uses a second on. Every [`Pool::trim`] lets an interval pass too.
+    /// An interval ends when a use finds that its time is over. A thread does not read the clock at each use, but about
+    /// eight times in an interval, and at the latest after 64 uses. So what was unused for two intervals is freed within
+    /// one more interval and some uses of one thread: as a rule 8 uses, and 64 uses if that thread has just slowed down
+    /// from full speed. This holds at any rate; below ten uses a second, these uses take longer. Every [`Pool::trim`]
+    /// ends an interval too. `Duration::MAX` turns trimming by use off, and with `Duration::ZERO` an interval ends
+    /// whenever a thread reads the clock.
     ///
     /// Exceptions: the caches of other threads, at most [`thread_cache_bytes_max`](Builder::thread_cache_bytes_max)
     /// each, are freed at their threads' next operation, [`Pool::flush_thread`] or end. A pool that nobody uses frees

@@ -25,8 +25,9 @@ use crate::pool_ref::PoolRef;
 /// [`Bytes`] by [`freeze`](Self::freeze). The first chunk has the pool's default size, each next one twice the size of the
 /// last, up to 1 MiB (or up to the max size, if that is lower). Warm, up to 16 chunks cost no allocation.
 ///
-/// A whole message is one use: it counts with its length, as a size that was asked for, so it does not change what
-/// [`Pool::get`] gives. In the statistics each chunk is a get and a put.
+/// A whole message is one call of the size class of its length. It is counted like a
+/// [`get_with_capacity`](Pool::get_with_capacity), so it does not change the default size. In the statistics each chunk is a get
+/// and a put.
 ///
 /// For messages that fit a buffer most of the time a [`PooledBuf`] is faster, and simpler to hand on.
 ///

@@ -67,8 +67,8 @@ impl Pool {
 
     /// An empty buffer with a capacity of at least [`default_size`](Pool::default_size) bytes.
     ///
-    /// If no buffer of the wanted size class or of the two above it is cached, one is allocated. Which of the cached
-    /// buffers is returned is unspecified.
+    /// If this thread finds no cached buffer of the wanted size class or of the two above it, one is allocated. It cannot
+    /// find buffers in the small caches of other threads. Which of the cached buffers is returned is unspecified.
     ///
     /// When the pool is warm this allocates nothing and has no locked instruction; if the default size is above 32 KiB
     /// it has one, and so has the guard's end. A thread's first operation on a pool builds its cache, about 6 KiB.

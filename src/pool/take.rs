@@ -194,7 +194,8 @@ impl<'p> Op<'p> {
         };
         let least = class_of(needed);
         if least > self.highest_class_to_grow_in() {
-            // Such a buffer is freed when it comes back, and the allocator moves a large block's pages instead of its bytes.
+            // Such a buffer is freed when it comes back, or is a giant before the first calibration. The allocator moves a
+            // large block's pages instead of its bytes.
             return try_reserve_exact(vec, size_of_class(least) - vec.len());
         }
         let class = least.max(self.pool.epoch.load().jump_class());

@@ -419,7 +419,7 @@ fn readme_part(store: &Store) -> std::result::Result<String, Box<dyn Error>> {
         ]);
     }
     let mut out = format!(
-        "\nThe fastest round of each contender, and with several threads the median of the rounds; *here* is a plain `get()`, from thread to thread `get_with_capacity(n)`.\n{}, {} hardware threads, {}, {} allocator, {}, load average {} when it began.\nAll of it again: `{}`.\n\n{}",
+        "\nEach figure is the fastest of many rounds, and with several threads their median. *Here* is a `get()` of this crate, from thread to thread a `get_with_capacity(n)`. *In place*: the guard is dropped where it was made.\n{}, {} hardware threads, {}, {} allocator, {}, load average {} when it began.\nAll of it again: `{}`.\n\n{}",
         first.cpu,
         first.threads,
         first.system,
