@@ -9,7 +9,7 @@ use crate::class::size_of_class;
 use crate::learn::counters::Counters;
 use crate::pool::bound_stats;
 use crate::storage::Zeroed;
-use crate::{CLASSES, MIN_CLASS_SIZE, Pool, Stats};
+use crate::{CLASSES, MIN_CLASS_SIZE, Pool, Registry, Stats};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
@@ -140,6 +140,21 @@ fn who_is_refused_first_gives_up_what_is_charged_for_nothing() {
     let taken = pool.get_with_capacity(CLASS_SIZE).into_vec();
     assert_eq!(on_a_thread(&pool, |pool| pool.prefill(CLASS_SIZE, 5)), 4);
     drop(taken);
+}
+
+/// A pool cannot give up a charge in another pool. So under a common budget what is in use must not stay charged.
+#[test]
+fn a_large_buffer_in_use_leaves_the_common_budget_to_the_other_pools() {
+    const SIZE: usize = 1 << 20;
+    let registry = Registry::with_budget(SIZE);
+    let [one, other] =
+        ["one", "other"].map(|name| registry.get_or_create(name, Pool::builder()).expect("a good builder"));
+    drop(one.get_owned_with_capacity(SIZE));
+    let in_use = one.get_owned_with_capacity(SIZE);
+    assert_eq!(one.stats().hits, 1, "it came from its place");
+    drop(other.get_owned_with_capacity(SIZE));
+    assert_eq!((one.stats().retained_bytes, other.stats().retained_bytes), (0, SIZE));
+    drop(in_use);
 }
 
 /// A batch of which a trim frees a part: that part of its charge is free again, and no more.
