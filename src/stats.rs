@@ -190,6 +190,24 @@ fn write_scaled(f: &mut fmt::Formatter<'_>, bytes: u64, unit: u64, name: &str) -
     }
 }
 
+/// For the model, loom's models and the scenarios under shuttle. The tests in `tests`, which see only what is public,
+/// have one of their own.
+#[cfg(test)]
+impl Stats {
+    /// Asserts the identities that hold with no operation in flight.
+    #[track_caller]
+    pub(crate) fn assert_identities(&self) {
+        assert_eq!(self.gets, self.hits + self.misses, "{self:?}");
+        assert_eq!(self.gets, self.puts + self.detached + self.outstanding, "{self:?}");
+        let freed = self.dropped.total() + self.trimmed;
+        let counted = self.retained_buffers + self.outstanding + self.detached + freed;
+        assert_eq!(self.allocated + self.donated, counted, "{self:?}");
+        let bytes: usize = self.classes.iter().map(|class| class.size * class.retained as usize).sum();
+        assert_eq!(self.retained_bytes, bytes, "{self:?}");
+        assert_eq!(self.retained_buffers, self.classes.iter().map(|class| class.retained).sum::<u64>(), "{self:?}");
+    }
+}
+
 #[cfg(all(test, not(pool_loom)))]
 mod tests {
     use super::*;

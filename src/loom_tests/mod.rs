@@ -84,15 +84,7 @@ mod support {
     }
 
     pub(crate) fn assert_balanced(stats: &Stats) {
-        let dropped = &stats.dropped;
-        let dropped =
-            dropped.discarded + dropped.out_of_class + dropped.over_ceiling + dropped.over_budget + dropped.depot_full;
-        assert_eq!(stats.gets, stats.puts + stats.detached + stats.outstanding, "{stats:?}");
-        assert_eq!(
-            stats.allocated + stats.donated,
-            stats.retained_buffers + stats.outstanding + stats.detached + dropped + stats.trimmed,
-            "{stats:?}"
-        );
+        stats.assert_identities();
         assert_eq!(stats.retained_bytes, ledger::idle_bytes(), "{stats:?}");
     }
 }

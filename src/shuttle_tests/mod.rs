@@ -136,10 +136,8 @@ mod support {
 
     /// With nothing in use.
     fn assert_balanced(stats: &Stats) {
-        let freed = stats.dropped.total() + stats.trimmed;
-        assert_eq!(stats.gets, stats.hits + stats.misses, "{stats}");
-        assert_eq!((stats.gets, stats.outstanding), (stats.puts + stats.detached, 0), "{stats}");
-        assert_eq!(stats.allocated + stats.donated, stats.retained_buffers + stats.detached + freed, "{stats}");
+        stats.assert_identities();
+        assert_eq!(stats.outstanding, 0, "{stats}");
     }
 
     /// All of the budget can be had again: no charge is left for what is gone.

@@ -33,14 +33,7 @@ pub(super) fn is_class_size(size: usize) -> bool {
 /// What `stats()` promises with no operation in flight.
 #[track_caller]
 pub(super) fn assert_identities(stats: &Stats, retained_bytes_max: usize) {
-    assert_eq!(stats.gets, stats.hits + stats.misses, "{stats:?}");
-    assert_eq!(stats.gets, stats.puts + stats.detached + stats.outstanding, "{stats:?}");
-    let freed = stats.dropped.total() + stats.trimmed;
-    let fates = stats.retained_buffers + stats.outstanding + stats.detached + freed;
-    assert_eq!(stats.allocated + stats.donated, fates, "{stats:?}");
-    let bytes: usize = stats.classes.iter().map(|class| class.size * class.retained as usize).sum();
-    assert_eq!(stats.retained_bytes, bytes, "{stats:?}");
-    assert_eq!(stats.retained_buffers, stats.classes.iter().map(|class| class.retained).sum::<u64>(), "{stats:?}");
+    stats.assert_identities();
     assert!(stats.retained_bytes <= retained_bytes_max, "over the budget: {stats:?}");
     assert!(stats.default_size <= stats.max_size, "{stats:?}");
     assert!(is_class_size(stats.default_size) && is_class_size(stats.max_size), "{stats:?}");
