@@ -22,6 +22,7 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
+    #[inline]
     pub(crate) fn new(bytes_max: usize) -> Budget {
         Budget {
             bytes_max,
@@ -33,6 +34,7 @@ impl Budget {
     }
 
     /// A budget within `parent`, if there is one.
+    #[inline]
     pub(crate) fn within(bytes_max: usize, parent: Option<Arc<Budget>>) -> Budget {
         let mut budget = Budget::new(bytes_max);
         budget.parent = parent;
@@ -102,6 +104,7 @@ impl Budget {
     }
 
     /// Charges `bytes` and leases them to a thread that has leased `held`.
+    #[inline]
     pub(crate) fn lease(&self, bytes: usize, held: usize) -> bool {
         if !self.lease_charged(bytes, held) {
             return false;
@@ -129,10 +132,12 @@ impl Budget {
     }
 
     /// Whether there is a common budget that other pools charge too.
+    #[inline]
     pub(crate) fn is_shared(&self) -> bool {
         self.parent.is_some()
     }
 
+    #[inline]
     pub(crate) fn bytes_max(&self) -> usize {
         self.bytes_max
     }
@@ -140,6 +145,7 @@ impl Budget {
 
 /// A pool is dropped with everything in it: its share of the common budget is free again.
 impl Drop for Budget {
+    #[inline]
     fn drop(&mut self) {
         if let Some(parent) = self.parent.take() {
             // Relaxed: nobody else has this budget any more. Model: loom_tests::budget::
@@ -150,6 +156,7 @@ impl Drop for Budget {
     }
 }
 
+#[inline]
 fn add_if(counter: &AtomicUsize, bytes: usize, is_within: impl Fn(usize) -> bool) -> bool {
     // Relaxed: the counter guards no memory, only its own value, and the exchange compares with the last. Model:
     // loom_tests::budget::charges_never_exceed_the_budget.

@@ -13,7 +13,7 @@ use crate::sync::{AtomicUsize, Mutex, Ordering, lock};
 
 #[derive(Debug)]
 pub(crate) struct Depot {
-    stocks: Box<[Stock]>,
+    stocks: Vec<Stock>,
 }
 
 /// What the depot has of one class. On a cache line of its own, and not on a pair, because few operations touch it.
@@ -45,6 +45,7 @@ impl Stock {
     }
 
     /// Adds a batch. Its bytes are charged.
+    #[inline(never)]
     pub(crate) fn push(&self, mut batch: Batch) {
         let count = batch.len();
         debug_assert!(0 < count && count <= BATCH_SLOTS);

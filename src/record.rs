@@ -60,6 +60,7 @@ impl Pool {
     }
 
     /// From now on uses go to `full`; `recorder`, the pool's own, is open.
+    #[inline]
     pub(crate) fn start_recording(&self, recorder: &dyn Recorder, full: &SyncSender<Vec<usize>>) {
         recorder.start(full);
         // Last: a thread that sees the new stamp records its uses. Model:
@@ -68,6 +69,7 @@ impl Pool {
     }
 }
 
+#[inline]
 fn write(writer: impl Write, chunks: &Receiver<Vec<usize>>) -> io::Result<u64> {
     let mut writer = io::BufWriter::with_capacity(64 << 10, writer);
     let mut written = 0;
@@ -106,10 +108,12 @@ impl Recording {
     /// # Errors
     ///
     /// The writer's first error, with which the recording ended early; or that it panicked.
+    #[inline]
     pub fn finish(mut self) -> io::Result<Recorded> {
         self.end()
     }
 
+    #[inline]
     fn end(&mut self) -> io::Result<Recorded> {
         let Some(thread) = self.thread.take() else { return Ok(Recorded { written: 0, lost: 0 }) };
         let lost = self.recorder.stop();
@@ -120,12 +124,14 @@ impl Recording {
 }
 
 impl Drop for Recording {
+    #[inline]
     fn drop(&mut self) {
         let _ = self.end();
     }
 }
 
 impl fmt::Debug for Recording {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Recording").finish_non_exhaustive()
     }

@@ -65,29 +65,34 @@ const CHUNK_SIZES: usize = if cfg!(pool_loom) { 2 } else { 4096 };
 pub(crate) const CHUNKS_WAITING_MAX: usize = 64;
 
 impl Stripes {
+    #[inline]
     pub(crate) fn new() -> Stripes {
         Stripes { records: AtomicBool::new(false), stripes: std::array::from_fn(|_| Padded(Mutex::new(None))) }
     }
 }
 
 impl Recorder for Stripes {
+    #[inline]
     fn records(&self) -> bool {
         // Relaxed: that a thread sees it in time is the stamp's part (model: loom_tests::recorder::
         // who_sees_the_stamp_is_recorded), and everything else is behind the stripe's lock.
         self.records.load(Ordering::Relaxed)
     }
 
+    #[inline]
     fn open(&self) -> bool {
         // Relaxed: one exchange wins, and no memory depends on it. Model: loom_tests::recorder::
         // a_recording_counts_its_own_losses.
         !self.records.swap(true, Ordering::Relaxed)
     }
 
+    #[inline]
     fn close(&self) {
         // Relaxed: the stripes were emptied under their locks. Model: as for `open`.
         self.records.store(false, Ordering::Relaxed);
     }
 
+    #[inline]
     fn note(&self, size: usize, place: usize) {
         let mut fresh = Vec::new();
         loop {
@@ -104,6 +109,7 @@ impl Recorder for Stripes {
         }
     }
 
+    #[inline]
     fn start(&self, full: &SyncSender<Vec<usize>>) {
         for stripe in &self.stripes {
             let (sizes, spare) = (Vec::with_capacity(CHUNK_SIZES), Vec::new());
@@ -111,6 +117,7 @@ impl Recorder for Stripes {
         }
     }
 
+    #[inline]
     fn stop(&self) -> u64 {
         let mut lost = 0;
         for stripe in &self.stripes {
@@ -127,6 +134,7 @@ impl Recorder for Stripes {
 
 impl Stripe {
     /// There is a spare one.
+    #[inline]
     fn note(&mut self, size: usize) {
         self.sizes.push(size);
         if self.sizes.len() < CHUNK_SIZES {

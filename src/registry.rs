@@ -71,6 +71,7 @@ impl Registry {
     const_unless_loom! {
         /// A registry whose pools have nothing in common.
         #[must_use]
+        #[inline]
         pub const fn new() -> Registry {
             Registry::with(None)
         }
@@ -82,12 +83,14 @@ impl Registry {
         /// Each pool also keeps to its own [`Builder::retained_bytes_max`], 64 MiB by default. The thread caches of all
         /// pools together take at most half of the budget. It is first come, first served: see [`Registry::trim`].
         #[must_use]
+        #[inline]
         pub const fn with_budget(bytes: usize) -> Registry {
             Registry::with(Some(bytes))
         }
     }
 
     const_unless_loom! {
+        #[inline]
         const fn with(budget_bytes: Option<usize>) -> Registry {
             Registry { budget_bytes, state: Mutex::new(State { pools: BTreeMap::new(), budget: None }) }
         }
@@ -95,6 +98,7 @@ impl Registry {
 
     /// The common budget in bytes, if there is one.
     #[must_use]
+    #[inline]
     pub fn budget(&self) -> Option<usize> {
         self.budget_bytes
     }
@@ -107,6 +111,7 @@ impl Registry {
     /// # Errors
     ///
     /// When there is none and `builder` has a bad value; see [`Builder::try_build`]. No pool is made then.
+    #[inline]
     pub fn get_or_create(&self, name: &str, builder: Builder) -> Result<Arc<Pool>, BuildError> {
         let mut state = lock(&self.state);
         if let Some(pool) = state.pools.get(name) {
@@ -127,6 +132,7 @@ impl Registry {
     /// # Errors
     ///
     /// When there is none: a misspelt name must not make a pool that nobody configured.
+    #[inline]
     pub fn get(&self, name: &str) -> Result<Arc<Pool>, UnknownPool> {
         lock(&self.state).pools.get(name).map(Arc::clone).ok_or_else(|| UnknownPool::new(name))
     }
@@ -139,18 +145,21 @@ impl Registry {
     /// # Errors
     ///
     /// When there is none of that name.
+    #[inline]
     pub fn remove(&self, name: &str) -> Result<Arc<Pool>, UnknownPool> {
         lock(&self.state).pools.remove(name).ok_or_else(|| UnknownPool::new(name))
     }
 
     /// The names, in order.
     #[must_use]
+    #[inline]
     pub fn names(&self) -> Vec<String> {
         lock(&self.state).pools.keys().cloned().collect()
     }
 
     /// The names and the pools, in the order of the names.
     #[must_use]
+    #[inline]
     pub fn pools(&self) -> Vec<(String, Arc<Pool>)> {
         lock(&self.state).pools.iter().map(|(name, pool)| (name.clone(), Arc::clone(pool))).collect()
     }
@@ -160,6 +169,7 @@ impl Registry {
     /// # Errors
     ///
     /// When there is none of that name.
+    #[inline]
     pub fn stats(&self, name: &str) -> Result<Stats, UnknownPool> {
         Ok(self.get(name)?.stats())
     }
@@ -170,6 +180,7 @@ impl Registry {
     /// twice, so what exceeds the common budget is left out of `retained`, as [`Pool::stats`] does for one pool. With
     /// no operation in flight the figures are exact.
     #[must_use]
+    #[inline]
     pub fn all_stats(&self) -> Vec<(String, Stats)> {
         let mut bytes_left = self.budget_bytes.unwrap_or(usize::MAX);
         let counters = |(name, pool): (String, Arc<Pool>)| {
@@ -185,23 +196,27 @@ impl Registry {
     ///
     /// Call it now and then if some pools of a common budget are not used for long: a pool that nobody uses frees
     /// nothing, and the others lack what it has cached.
+    #[inline]
     pub fn trim(&self) -> usize {
         self.pools().iter().map(|(_, pool)| pool.trim()).sum()
     }
 
     /// Frees everything cached in every pool but other threads' caches; returns the bytes freed. See [`Pool::purge`].
+    #[inline]
     pub fn purge(&self) -> usize {
         self.pools().iter().map(|(_, pool)| pool.purge()).sum()
     }
 }
 
 impl Default for Registry {
+    #[inline]
     fn default() -> Registry {
         Registry::new()
     }
 }
 
 impl fmt::Debug for Registry {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registry").field("budget", &self.budget_bytes).field("names", &self.names()).finish()
     }
@@ -214,18 +229,21 @@ pub struct UnknownPool {
 }
 
 impl UnknownPool {
+    #[inline]
     fn new(name: &str) -> UnknownPool {
         UnknownPool { name: name.to_owned() }
     }
 
     /// The name that was asked for.
     #[must_use]
+    #[inline]
     pub fn name(&self) -> &str {
         &self.name
     }
 }
 
 impl fmt::Display for UnknownPool {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "there is no pool named {:?} in the registry", self.name)
     }

@@ -85,6 +85,7 @@ pub struct Dropped {
 impl Dropped {
     /// The sum of all reasons.
     #[must_use]
+    #[inline]
     pub fn total(&self) -> u64 {
         self.discarded + self.out_of_class + self.over_ceiling + self.over_budget + self.depot_full
     }
@@ -105,6 +106,7 @@ pub struct ClassStats {
 
 impl fmt::Display for Stats {
     /// At most 80 columns while counts have up to nine digits.
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let dropped = &self.dropped;
         let hits = percent(self.hits, self.gets);
@@ -148,6 +150,7 @@ impl fmt::Display for Stats {
 }
 
 impl Stats {
+    #[inline]
     fn is_worth_a_row(&self, class: &ClassStats) -> bool {
         class.calls > 0 || class.retained > 0 || class.size == self.default_size || class.size == self.max_size
     }
@@ -156,6 +159,7 @@ impl Stats {
 const BAR_WIDTH: usize = 18;
 
 /// At least one mark for any call, so that no class that was used looks unused.
+#[inline]
 fn bar(calls: u64, most: u64) -> String {
     if calls == 0 {
         return String::new();
@@ -164,6 +168,7 @@ fn bar(calls: u64, most: u64) -> String {
     "#".repeat(marks as usize)
 }
 
+#[inline]
 fn percent(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 }
 }
@@ -172,6 +177,7 @@ fn percent(part: u64, whole: u64) -> f64 {
 struct Bytes(u64);
 
 impl fmt::Display for Bytes {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             bytes if bytes < 1024 => write!(f, "{bytes} B"),
@@ -182,6 +188,7 @@ impl fmt::Display for Bytes {
     }
 }
 
+#[inline]
 fn write_scaled(f: &mut fmt::Formatter<'_>, bytes: u64, unit: u64, name: &str) -> fmt::Result {
     if bytes % unit == 0 {
         write!(f, "{} {name}", bytes / unit)

@@ -43,6 +43,7 @@ impl Pool {
     /// drop(trimmer);
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[inline]
     pub fn spawn_trimmer(&'static self, interval: Duration) -> io::Result<Trimmer> {
         Trimmer::spawn(interval, move || {
             self.trim_if_due();
@@ -57,6 +58,7 @@ impl Pool {
     /// # Errors
     ///
     /// When the system gives no thread, or `interval` is zero.
+    #[inline]
     pub fn spawn_trimmer_owned(self: &Arc<Pool>, interval: Duration) -> io::Result<Trimmer> {
         let pool = Arc::downgrade(self);
         Trimmer::spawn(interval, move || pool.upgrade().map(|pool| pool.trim_if_due()).is_some())
@@ -71,6 +73,7 @@ pub struct Trimmer {
 }
 
 impl Trimmer {
+    #[inline]
     fn spawn(interval: Duration, mut pass: impl FnMut() -> bool + Send + 'static) -> io::Result<Trimmer> {
         if interval.is_zero() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a trimmer's interval must be above zero"));
@@ -92,6 +95,7 @@ impl Trimmer {
 }
 
 impl Drop for Trimmer {
+    #[inline]
     fn drop(&mut self) {
         self.stopped.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
@@ -103,6 +107,7 @@ impl Drop for Trimmer {
 }
 
 impl fmt::Debug for Trimmer {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Trimmer").finish_non_exhaustive()
     }

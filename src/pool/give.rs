@@ -189,6 +189,7 @@ impl<'p> Op<'p> {
     }
 
     /// Adds a batch to the depot. Its bytes are charged.
+    #[inline(never)]
     pub(super) fn push_to_depot(self, batch: Batch) {
         self.core.depot.stock(batch.class()).push(batch);
         self.note_unused();

@@ -109,6 +109,7 @@ impl Pool {
         self.shared_budget = Some(budget);
     }
 
+    #[inline]
     pub(crate) fn recorder(&self) -> Arc<dyn Recorder> {
         // Attaches, because only a pool that has a stamp can renew it.
         let op = self.op();
@@ -160,6 +161,7 @@ impl Pool {
     }
 
     /// Something changed that every thread must notice.
+    #[inline(never)]
     pub(crate) fn renew_stamp(&self) {
         self.per_thread.renew(|| self.tag());
     }

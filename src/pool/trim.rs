@@ -92,6 +92,7 @@ impl<'p> Op<'p> {
 
     /// A buffer came to the table or the depot. The first one since the last trim renews the stamp, so that every
     /// thread begins to look; later ones make this thread alone begin.
+    #[inline(never)]
     pub(super) fn note_unused(self) {
         if !self.core.may_have_unused() && !self.core.unused.swap(true, Ordering::Relaxed) {
             self.pool.renew_stamp();

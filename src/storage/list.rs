@@ -97,7 +97,7 @@ impl BatchList {
 
     /// Links a node of the list's class. Writes two words.
     pub(crate) fn push(&mut self, node: Node) {
-        assert_eq!(node.class, self.class);
+        assert!(node.class == self.class);
         let node = std::mem::ManuallyDrop::new(node);
         // SAFETY: the head is a buffer that the node owned, and its first word is free for the link.
         unsafe { word(node.head, NEXT).write_unaligned(self.first) };

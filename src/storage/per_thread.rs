@@ -259,20 +259,20 @@ impl<'p> std::ops::Deref for Local<'p> {
     }
 }
 
-/// The shards of a pool by thread index, in buckets of doubling size. A lookup is two loads, and growing moves nothing.
+/// The shards of a pool by thread index, in buckets of doubling size. Growing moves nothing.
 #[derive(Debug)]
 pub(crate) struct Shards {
-    buckets: [OnceBox<Bucket>; BUCKETS],
+    buckets: Vec<OnceBox<Bucket>>,
 }
 
 #[derive(Debug)]
-struct Bucket(Box<[OnceBox<Shard>]>);
+struct Bucket(Vec<OnceBox<Shard>>);
 
 const BUCKETS: usize = if cfg!(pool_loom) { 3 } else { INDICES.ilog2() as usize + 1 };
 
 impl Default for Shards {
     fn default() -> Shards {
-        Shards { buckets: std::array::from_fn(|_| OnceBox::new()) }
+        Shards { buckets: (0..BUCKETS).map(|_| OnceBox::new()).collect() }
     }
 }
 

@@ -76,8 +76,7 @@ impl Table {
     /// Takes a buffer from any row but this one: those after it first, so that threads that miss begin in different places.
     #[inline]
     pub(crate) fn take_from_other_rows(&self, row: usize, class: usize, charge: Charge) -> Option<Vec<u8>> {
-        let (before, from_own) = self.rows.split_at(row % ROWS);
-        from_own[1..].iter().chain(before).find_map(|row| row.take(class, charge))
+        rolled(1..ROWS).find_map(|step| self.take(row + step, class, charge))
     }
 
     /// Offers a buffer to the place of its class, which its capacity says. If it is kept, `vec` is left empty. One
@@ -103,6 +102,7 @@ impl Table {
 
     /// Puts a buffer of `class`, for which the caller has charged the budget, into a place that is not charged; the
     /// charge passes to the place. Returns false if the place is charged already.
+    #[inline(never)]
     pub(crate) fn put_charged(&self, row: usize, class: usize, vec: &mut Vec<u8>) -> bool {
         let row = &self.rows[row % ROWS];
         let kept = fill(&row.places[class], std::ptr::null_mut(), vec, class).is_ok();
