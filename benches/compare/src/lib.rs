@@ -4,6 +4,8 @@ mod alloc;
 pub mod chunked;
 pub mod circumstances;
 pub mod contenders;
+#[path = "../../support/dark.rs"]
+mod dark;
 pub mod go;
 #[path = "../../support/messages.rs"]
 pub mod messages;

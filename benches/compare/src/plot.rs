@@ -1,4 +1,5 @@
-//! One SVG per group. A white card with dark text, so that it reads on a dark page too; no font files are looked up.
+//! One SVG per group, narrow enough to be read on a phone. It follows the reader's choice of light or dark; no font files
+//! are looked up.
 
 use std::path::Path;
 
@@ -6,6 +7,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::contenders::Role;
+use crate::dark::follow_the_reader;
 use crate::run::{Line, Result};
 use crate::table::{bytes, time};
 
@@ -27,6 +29,26 @@ const LINE_COLORS: [RGBColor; 11] = [
     RGBColor(20, 100, 60),
     RGBColor(90, 30, 130),
 ];
+/// Each of these, and what it is on a dark page.
+const DARK_COLORS: [(RGBColor, RGBColor); 17] = [
+    (WHITE, RGBColor(13, 17, 23)),
+    (TEXT_COLOR, RGBColor(230, 237, 243)),
+    (FAINT_COLOR, RGBColor(48, 54, 61)),
+    (OURS_COLOR, RGBColor(78, 168, 240)),
+    (PEER_COLOR, RGBColor(110, 118, 129)),
+    (CONTROL_COLOR, RGBColor(168, 135, 59)),
+    (LINE_COLORS[0], RGBColor(255, 138, 61)),
+    (LINE_COLORS[1], RGBColor(47, 199, 155)),
+    (LINE_COLORS[2], RGBColor(226, 156, 196)),
+    (LINE_COLORS[3], RGBColor(168, 147, 255)),
+    (LINE_COLORS[4], RGBColor(199, 154, 99)),
+    (LINE_COLORS[5], RGBColor(124, 200, 245)),
+    (LINE_COLORS[6], RGBColor(165, 165, 165)),
+    (LINE_COLORS[7], RGBColor(217, 191, 60)),
+    (LINE_COLORS[8], RGBColor(255, 107, 122)),
+    (LINE_COLORS[9], RGBColor(79, 179, 127)),
+    (LINE_COLORS[10], RGBColor(192, 125, 232)),
+];
 
 type Plotted = std::result::Result<(), Box<dyn std::error::Error>>;
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
@@ -34,7 +56,12 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 /// `about` is the question of the group.
 pub fn plot(group: &str, about: &str, lines: &[Line], path: &Path) -> Plotted {
     let steps: Vec<&Line> = lines.iter().filter(|line| group == "pair" && is_step(line)).collect();
-    if steps.len() > 1 { plot_lines(&steps, path) } else { plot_bars(about, lines, path) }
+    if steps.len() > 1 {
+        plot_lines(&steps, path)?
+    } else {
+        plot_bars(about, lines, path)?
+    }
+    follow_the_reader(path, &DARK_COLORS)
 }
 
 /// A row of `pair` that is named by nothing but its size.
@@ -71,41 +98,65 @@ fn card<'a>(path: &'a Path, (width, height): (u32, u32)) -> std::result::Result<
 
 const PANEL_WIDTH: i32 = 480;
 const HEAD_HEIGHT: i32 = 62;
-const BAR_HEIGHT: i32 = 21;
+const TITLE_HEIGHT: i32 = 20;
+/// Of a title's line, for each column of panels.
+const TITLE_CHARS: usize = 58;
+const BAR_HEIGHT: i32 = 18;
 const NAME_WIDTH: i32 = 174;
 const VALUE_WIDTH: i32 = 62;
 /// Cached bytes have bars of their own, beside those of time.
 const CACHED_WIDTH: i32 = 126;
 
-/// A panel per row, a bar per contender, the fastest on top.
+/// A panel per row, a bar per contender, the fastest on top. Few panels stand below each other, as a phone shows two
+/// columns too small to read.
 fn plot_bars(about: &str, lines: &[Line], path: &Path) -> Plotted {
-    let columns = if lines.len() == 1 { 1 } else { 2 };
+    let columns = if lines.len() <= 4 { 1 } else { 2 };
     let bars = lines.iter().map(|line| line.results.len()).max().unwrap_or(0) as i32;
     let panel_height = 50 + bars * BAR_HEIGHT + 14;
     let panel_rows = lines.len().div_ceil(columns) as i32;
-    let width = (PANEL_WIDTH * columns as i32 + 12).max(600);
-    let root = card(path, (width as u32, (HEAD_HEIGHT + panel_rows * panel_height) as u32))?;
+    let width = PANEL_WIDTH * columns as i32 + 12;
     // Whose pattern it is stands on the page.
     let title = about.split_once(" (").map_or(about, |parts| parts.0).replace('`', "");
-    root.draw(&Text::new(title, (16, 14), bold(15)))?;
-    legend(&root)?;
+    let title = wrapped(&title, TITLE_CHARS * columns);
+    let head_height = HEAD_HEIGHT + (title.len() as i32 - 1) * TITLE_HEIGHT;
+    let root = card(path, (width as u32, (head_height + panel_rows * panel_height) as u32))?;
+    for (index, part) in title.into_iter().enumerate() {
+        root.draw(&Text::new(part, (16, 14 + index as i32 * TITLE_HEIGHT), bold(15)))?;
+    }
+    legend(&root, head_height - 23)?;
     for (index, line) in lines.iter().enumerate() {
-        let origin = ((index % columns) as i32 * PANEL_WIDTH, HEAD_HEIGHT + (index / columns) as i32 * panel_height);
+        let origin = ((index % columns) as i32 * PANEL_WIDTH, head_height + (index / columns) as i32 * panel_height);
         panel(&root, line, origin)?;
     }
     root.present()?;
     Ok(())
 }
 
-fn legend(root: &Area<'_>) -> Plotted {
+fn wrapped(text: &str, chars: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let line = lines.last_mut().expect("there is one from the beginning");
+        if line.is_empty() {
+            line.push_str(word);
+        } else if line.len() + 1 + word.len() <= chars {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines
+}
+
+fn legend(root: &Area<'_>, y: i32) -> Plotted {
     let mut x = 16;
     for (role, text, width) in [
         (Role::Ours, "this crate", 96),
         (Role::Peer, "other pools", 104),
         (Role::Control, "without a pool; shorter is better", 0),
     ] {
-        root.draw(&Rectangle::new([(x, 39), (x + 12, 51)], color(role).filled()))?;
-        root.draw(&Text::new(text, (x + 18, 45), label(12).pos(Pos::new(HPos::Left, VPos::Center))))?;
+        root.draw(&Rectangle::new([(x, y), (x + 12, y + 12)], color(role).filled()))?;
+        root.draw(&Text::new(text, (x + 18, y + 6), label(12).pos(Pos::new(HPos::Left, VPos::Center))))?;
         x += width;
     }
     Ok(())
@@ -131,7 +182,7 @@ fn panel(root: &Area<'_>, line: &Line, (left, top): (i32, i32)) -> Plotted {
         let fill = color(result.role);
         let name = if result.role == Role::Ours { bold(12) } else { label(12) };
         let name = name.pos(Pos::new(HPos::Right, VPos::Center));
-        root.draw(&Text::new(result.name.clone(), (start - 8, y + 8), name))?;
+        root.draw(&Text::new(result.name.clone(), (start - 8, y + 6), name))?;
         let text = format!("{}{}", if result.time() > cut { "... " } else { "" }, time(result.time()));
         bar(root, (start, y), f64::from(time_width) * result.time().min(cut) / longest, fill, text)?;
         if line.shows_cached {
@@ -150,16 +201,16 @@ fn panel(root: &Area<'_>, line: &Line, (left, top): (i32, i32)) -> Plotted {
 
 fn bar(root: &Area<'_>, (x, y): (i32, i32), length: f64, fill: RGBColor, text: String) -> Plotted {
     let end = x + length.max(1.0) as i32;
-    root.draw(&Rectangle::new([(x, y), (end, y + BAR_HEIGHT - 6)], fill.filled()))?;
-    root.draw(&Text::new(text, (end + 5, y + 8), label(11).pos(Pos::new(HPos::Left, VPos::Center))))?;
+    root.draw(&Rectangle::new([(x, y), (end, y + BAR_HEIGHT - 5)], fill.filled()))?;
+    root.draw(&Text::new(text, (end + 5, y + 6), label(11).pos(Pos::new(HPos::Left, VPos::Center))))?;
     Ok(())
 }
 
 // ---- Lines.
 
-const CHART: (u32, u32) = (940, 600);
+const CHART: (u32, u32) = (560, 480);
 /// For the names beside the ends of the lines.
-const NAMES_WIDTH: i32 = 186;
+const NAMES_WIDTH: i32 = 158;
 
 /// Time over size class, both in powers.
 fn plot_lines(lines: &[&Line], path: &Path) -> Plotted {
@@ -179,7 +230,7 @@ fn plot_lines(lines: &[&Line], path: &Path) -> Plotted {
         .light_line_style(TRANSPARENT)
         .bold_line_style(TEXT_COLOR.mix(0.15))
         .axis_style(TEXT_COLOR)
-        .x_labels(lines.len() / 2)
+        .x_labels(lines.len() / 4)
         .x_label_formatter(&|class| lines.get(class.round() as usize).map_or(String::new(), |line| line.name.clone()))
         .y_label_formatter(&|value| format!("{value:.0}"))
         .label_style(label(12))
@@ -219,7 +270,7 @@ pub fn plot_resident(lines: &[Line], path: &Path) -> Plotted {
         resident_chart(area, line)?;
     }
     root.present()?;
-    Ok(())
+    follow_the_reader(path, &DARK_COLORS)
 }
 
 fn resident_chart(area: &Area<'_>, line: &Line) -> Plotted {

@@ -397,7 +397,7 @@ pub fn write_readme(store: &Store, file: &Path) -> Written {
 fn readme_part(store: &Store) -> std::result::Result<String, Box<dyn Error>> {
     let measured = store.of(SYSTEM);
     let first = &measured.first().ok_or("nothing was measured under the system's allocator")?.circumstances;
-    let mut cells = vec![table::row(["time per use", "here", "best other pool", "", "new `Vec`", "reused `Vec`"])];
+    let mut cells = vec![table::row(["time per use", "here", "best other pool", "which", "new `Vec`", "reused `Vec`"])];
     for (label, group, row) in SHOWN {
         let line = store.line(SYSTEM, group, row).ok_or(format!("{group}: {row} was not measured"))?;
         let ours = line.ours().ok_or("the crate takes part in every row")?;
