@@ -14,6 +14,8 @@
 //! - In each phase the resident memory of the last third of the run is at most 1.1 times that of the middle third, by
 //!   the medians. glibc's own share of it is kept small: see [`memory`].
 
+#[path = "../../../benches/support/dark.rs"]
+mod dark;
 mod day;
 #[path = "../../../tests/support/identities.rs"]
 mod identities;

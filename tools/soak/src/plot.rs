@@ -1,4 +1,4 @@
-//! The run as one SVG: a white card with dark text, so that it reads on a dark page too.
+//! The run as one SVG, narrow enough to be read on a phone. It follows the reader's choice of light or dark.
 
 use std::error::Error;
 use std::path::Path;
@@ -6,19 +6,29 @@ use std::path::Path;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
+use crate::dark::follow_the_reader;
 use crate::day::{PARTS, PHASES};
 use crate::watch::Sample;
 use crate::witness::{COMMON, OWN};
 
-const WIDTH: u32 = 1100;
+const WIDTH: u32 = 600;
 /// The lower edges of the panels.
-const EDGES: [u32; 4] = [290, 460, 630, 920];
+const EDGES: [u32; 4] = [290, 470, 650, 940];
 
 const TEXT: RGBColor = RGBColor(30, 34, 40);
 const FAINT: RGBColor = RGBColor(208, 215, 222);
 const BLUE: RGBColor = RGBColor(0, 110, 184);
 const GREY: RGBColor = RGBColor(140, 144, 152);
 const RED: RGBColor = RGBColor(192, 40, 40);
+/// Each of these, and what it is on a dark page.
+const DARK_COLORS: [(RGBColor, RGBColor); 6] = [
+    (WHITE, RGBColor(13, 17, 23)),
+    (TEXT, RGBColor(230, 237, 243)),
+    (FAINT, RGBColor(48, 54, 61)),
+    (BLUE, RGBColor(78, 168, 240)),
+    (GREY, RGBColor(139, 148, 158)),
+    (RED, RGBColor(255, 107, 107)),
+];
 
 struct Panel {
     title: &'static str,
@@ -51,14 +61,18 @@ pub fn plot(path: &Path, samples: &[Sample]) -> Result<(), Box<dyn Error>> {
         along_the_run(p99_title, samples, &p99, |log| whole(10_f64.powf(log))),
         at_equal_phases(samples),
     ];
+    draw_all(path, &panels)
+}
+
+fn draw_all(path: &Path, panels: &[Panel]) -> Result<(), Box<dyn Error>> {
     let root = SVGBackend::new(path, (WIDTH, EDGES[3])).into_drawing_area();
     root.fill(&WHITE)?;
     root.draw(&Rectangle::new([(0, 0), (WIDTH as i32 - 1, EDGES[3] as i32 - 1)], FAINT))?;
-    for (area, panel) in root.split_by_breakpoints([0; 0], &EDGES[..3]).iter().zip(&panels) {
+    for (area, panel) in root.split_by_breakpoints([0; 0], &EDGES[..3]).iter().zip(panels) {
         draw(area, panel)?;
     }
     root.present()?;
-    Ok(())
+    follow_the_reader(path, &DARK_COLORS)
 }
 
 fn mib(bytes: usize) -> f64 {
@@ -86,7 +100,7 @@ fn along_the_run(title: &'static str, samples: &[Sample], series: &[Series], y_l
 
 /// What the law of resident memory compares.
 fn at_equal_phases(samples: &[Sample]) -> Panel {
-    let title = "RSS at equal phases, MiB: the periods of the middle third (grey) and of the last (blue)";
+    let title = "Resident MiB at equal phases: the middle third (grey), the last (blue)";
     let parts = PARTS as usize;
     let third = samples.len() / parts / 3 * parts;
     let compared = samples[samples.len() - 2 * third..].chunks(parts).enumerate().map(|(number, period)| Line {
@@ -99,7 +113,8 @@ fn at_equal_phases(samples: &[Sample]) -> Panel {
     let borders = PHASES.iter().enumerate().map(|(number, phase)| Line {
         name: phase.name,
         color: FAINT,
-        points: vec![(begins(number), 0.0), (begins(number), 1.1 * top)],
+        // In two rows, as the names of short phases would overlap.
+        points: vec![(begins(number), 0.0), (begins(number), top * if number % 2 == 0 { 1.3 } else { 1.2 })],
     });
     let lines = borders.chain(compared).collect();
     Panel { title, x_title: "parts of a period", x_end: f64::from(PARTS), y_label: whole, lines }
@@ -110,27 +125,28 @@ fn draw(area: &DrawingArea<SVGBackend<'_>, Shift>, panel: &Panel) -> Result<(), 
     let label = |size: f64| ("sans-serif", size * 1.24).into_font().color(&TEXT);
     let top = panel.lines.iter().flat_map(|line| &line.points).map(|point| point.1).fold(1.0, f64::max);
     let mut chart = ChartBuilder::on(area)
-        .caption(panel.title, label(14.0))
+        .caption(panel.title, label(15.0))
         .margin(10)
         .margin_right(30)
-        .x_label_area_size(34)
+        .x_label_area_size(40)
         .y_label_area_size(50)
         .build_cartesian_2d(0.0..panel.x_end, 0.0..1.1 * top)?;
     chart
         .configure_mesh()
         .disable_x_mesh()
+        .axis_style(TEXT)
         .light_line_style(TRANSPARENT)
         .bold_line_style(FAINT)
         .x_desc(panel.x_title)
         .x_label_formatter(&|x| format!("{}", (x * 10.0).round() / 10.0))
         .y_label_formatter(&|y| (panel.y_label)(*y))
         .y_labels(5)
-        .label_style(label(11.0))
+        .label_style(label(13.0))
         .draw()?;
     for Line { name, color, points } in &panel.lines {
         chart.draw_series(LineSeries::new(points.iter().copied(), color))?;
         if let Some(&end) = points.last() {
-            chart.draw_series([Text::new(format!(" {name}"), end, label(11.0))])?;
+            chart.draw_series([Text::new(format!(" {name}"), end, label(13.0))])?;
         }
     }
     Ok(())
