@@ -48,8 +48,8 @@ pub(crate) fn page(report: &Report<'_>) -> String {
         &mut html,
         "Work against memory",
         "A dot per setting: down is less work beside writing (growing, copying, trips to the heap), left is less memory \
-         cached at worst. The line joins those that no other beats in both. Point at a dot to see its setting. The \
-         best stands below the line if it begins with the sizes that it learned.",
+         cached at worst. The line joins those that no other beats in both. Point at a dot to see its setting; the \
+         table at the end has them all. The best stands below the line if it begins with the sizes that it learned.",
         &scatter(report),
     );
     figure(
@@ -144,6 +144,11 @@ fn y_line(svg: &mut String, y: f64, label: &str) {
 
 fn x_label(svg: &mut String, x: f64, y: f64, label: &str) {
     let _ = write!(svg, "<text class=\"tick\" x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"middle\">{label}</text>");
+}
+
+/// Ends where the plot does.
+fn end_label(svg: &mut String, y: f64, label: &str) {
+    let _ = write!(svg, "<text class=\"tick\" x=\"{RIGHT}\" y=\"{y:.1}\" text-anchor=\"end\">{label}</text>");
 }
 
 /// Powers of two, or of four, sixteen … if that would be too many.
@@ -242,10 +247,11 @@ fn learned(report: &Report<'_>) -> String {
     }
     for tick in 0..=4 {
         let message = report.lengths.len() * tick / 4;
-        x_label(&mut out, x.at(message as f64), BOTTOM + 22.0, &grouped(message));
+        let (at, y, message) = (x.at(message as f64), BOTTOM + 22.0, grouped(message));
+        // Centered, the last one would be cut at the edge.
+        if tick < 4 { x_label(&mut out, at, y, &message) } else { end_label(&mut out, y, &message) }
     }
-    let _ =
-        write!(out, "<text class=\"tick\" x=\"{RIGHT}\" y=\"{:.1}\" text-anchor=\"end\">message</text>", BOTTOM + 42.0);
+    end_label(&mut out, BOTTOM + 42.0, "message");
     for (outcome, style) in [(&report.default, "dotted"), (&report.outcome, "solid")] {
         for (class, pick) in [("max", 1), ("default", 0)] {
             let path = steps(outcome, |one| [one.default_size, one.max_size][pick] as f64, x, y);
@@ -281,11 +287,8 @@ fn scatter(report: &Report<'_>) -> String {
         let _ = write!(out, "<path class=\"grid\" d=\"M{at:.1} {TOP}V{BOTTOM}\"/>");
         x_label(&mut out, at, BOTTOM + 20.0, &bytes(tick as usize));
     }
-    let _ = write!(
-        out,
-        "<text class=\"tick\" x=\"{RIGHT}\" y=\"{:.1}\" text-anchor=\"end\">cached at worst</text>",
-        BOTTOM + 36.0
-    );
+    end_label(&mut out, BOTTOM + 36.0, "cached at worst");
+    let _ = write!(out, "<text class=\"panel\" x=\"{LEFT}\" y=\"{:.1}\">work per use</text>", TOP - 4.0);
     legend(&mut out);
     let front = choice::front(&report.outcomes);
     let mut line: Vec<(f64, f64)> = report
@@ -342,7 +345,7 @@ fn legend(out: &mut String) {
     };
     for policy in POLICIES {
         let name = policy_name(policy);
-        let width = 30.0 + name.len() as f64 * 8.0;
+        let width = 36.0 + name.len() as f64 * 8.5;
         item(policy, Growth::NextClass, &name, width);
     }
     x += 24.0;
@@ -351,7 +354,7 @@ fn legend(out: &mut String) {
         let _ = write!(out, "<text class=\"tick\" x=\"{:.1}\" y=\"18\">{text}</text>", x + 16.0);
         x += width;
     };
-    item(Growth::NextClass, "grows to the next class", 180.0);
+    item(Growth::NextClass, "grows to the next class", 218.0);
     item(Growth::MaxSize, "to the max size", 0.0);
 }
 
