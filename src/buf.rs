@@ -36,6 +36,8 @@ use crate::storage::RawBuf;
 ///
 /// The contents of the spare capacity are unspecified, and no safe method reads them.
 ///
+/// [`bytes::BufMut`]: https://docs.rs/bytes/1/bytes/buf/trait.BufMut.html
+///
 /// # Examples
 ///
 /// ```

@@ -10,6 +10,14 @@ use crate::pool::Pool;
 use crate::sync::const_unless_loom;
 
 /// How large the next buffer of a guard is, when what is written no longer fits.
+///
+/// # Examples
+///
+/// ```
+/// use bytebufferpool::{Growth, Pool};
+///
+/// static LINES: Pool = Pool::builder().growth(Growth::NextClass).build();
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
@@ -424,6 +432,15 @@ impl Builder {
         /// On a bad value, naming the setter and its limit, and on two values that contradict each other, naming both
         /// setters. In a `static` or `const` that is a compile error. [`try_build`](Builder::try_build) returns an
         /// error instead.
+        ///
+        /// # Examples
+        ///
+        /// ```
+        /// use bytebufferpool::Pool;
+        ///
+        /// static LINES: Pool = Pool::builder().default_size(200).build();
+        /// assert_eq!(LINES.default_size(), 256);
+        /// ```
         #[must_use]
         pub const fn build(self) -> Pool {
             match self.check() {

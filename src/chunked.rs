@@ -31,6 +31,10 @@ use crate::pool_ref::PoolRef;
 ///
 /// For messages that fit a buffer most of the time a [`PooledBuf`] is faster, and simpler to hand on.
 ///
+/// [`BufMut`]: https://docs.rs/bytes/1/bytes/buf/trait.BufMut.html
+/// [`Buf`]: https://docs.rs/bytes/1/bytes/buf/trait.Buf.html
+/// [`Bytes`]: https://docs.rs/bytes/1/bytes/struct.Bytes.html
+///
 /// # Examples
 ///
 /// ```
@@ -318,6 +322,9 @@ impl<P: PoolRef> ChunkedBuf<P> {
 
     /// A [`Buf`] over the message; [`Buf::reader`] makes a `Read` of it.
     ///
+    /// [`Buf`]: https://docs.rs/bytes/1/bytes/buf/trait.Buf.html
+    /// [`Buf::reader`]: https://docs.rs/bytes/1/bytes/buf/trait.Buf.html#method.reader
+    ///
     /// # Examples
     ///
     /// ```
@@ -355,6 +362,8 @@ impl<P: PoolRef> ChunkedBuf<P> {
     ///
     /// One small allocation a chunk. Each chunk returns to the pool when the last clone of its piece is dropped; what is not
     /// taken from the iterator returns with it.
+    ///
+    /// [`Bytes`]: https://docs.rs/bytes/1/bytes/struct.Bytes.html
     ///
     /// # Examples
     ///
@@ -482,6 +491,10 @@ impl Position {
 ///
 /// [`Buf::chunks_vectored`] gives as many chunks as there are slices for; after a writer has taken some of them
 /// [`Buf::advance`] says how much. The chunks return to the pool when the reader ends.
+///
+/// [`Buf`]: https://docs.rs/bytes/1/bytes/buf/trait.Buf.html
+/// [`Buf::chunks_vectored`]: https://docs.rs/bytes/1/bytes/buf/trait.Buf.html#method.chunks_vectored
+/// [`Buf::advance`]: https://docs.rs/bytes/1/bytes/buf/trait.Buf.html#tymethod.advance
 pub struct ChunkedReader<P: PoolRef = &'static Pool> {
     message: ChunkedBuf<P>,
     at: Position,

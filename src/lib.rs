@@ -24,17 +24,17 @@
 //!
 //! # Which get do I want?
 //!
-//! | you know | call | guard |
-//! |---|---|---|
-//! | nothing about the size | [`Pool::get`] | borrows the pool; with a `static` pool it is `'static` |
-//! | the size, or a bound | [`Pool::get_with_capacity`] | the same |
-//! | the size, from untrusted input | [`Pool::try_get_with_capacity`] | the same, or an error |
-//! | that the pool is in an `Arc`, and the guard must be `'static` | [`Pool::get_owned`] | an [`OwnedBuf`], which holds the `Arc` |
-//! | nothing, and you have no pool | [`get()`] | of the process-wide pool, [`global()`] |
-//! | that it is text | [`Pool::get_string`] | a [`PooledString`]: always UTF-8 |
-//! | that it grows large, and leaves in pieces | [`Pool::get_chunked`] | a [`ChunkedBuf`]: nothing moves while it grows |
-//! | that it may stay empty | [`PooledBuf::empty`] | no buffer before the first byte |
-//! | that you have a `Vec` to give away | [`Pool::put`] | none |
+//! | you know | call |
+//! |---|---|
+//! | nothing about the size | [`Pool::get`]; the guard borrows the pool, and with a `static` pool it is `'static` |
+//! | the size, or a bound | [`Pool::get_with_capacity`] |
+//! | the size, from untrusted input | [`Pool::try_get_with_capacity`]: the guard, or an error |
+//! | that the pool is in an `Arc`, and the guard must be `'static` | [`Pool::get_owned`]: an [`OwnedBuf`], which holds the `Arc` |
+//! | nothing, and you have no pool | [`get()`], of the process-wide pool [`global()`] |
+//! | that it is text | [`Pool::get_string`]: a [`PooledString`], always UTF-8 |
+//! | that it grows large, and leaves in pieces | [`Pool::get_chunked`]: a [`ChunkedBuf`], which moves nothing while it grows |
+//! | that it may stay empty | [`PooledBuf::empty`]: no buffer before the first byte |
+//! | that you have a `Vec` to give away | [`Pool::put`] |
 //!
 //! # Five ideas
 //!
@@ -92,15 +92,16 @@
 //!
 //! None is on by default.
 //!
-//! | feature | gives |
-//! |---|---|
-//! | `tracing` | a calibration is a `tracing` event |
-//! | `metrics` | a pool's figures through the `metrics` facade |
-//! | `serde` | [`Stats`] can be serialized, and a [`Builder`] read from a configuration file |
-//! | `leak-trace` | where guards were made that have not ended |
-//! | `zeroize` | every buffer is wiped when it is returned, cached or freed |
+//! - `tracing`: a calibration is a `tracing` event.
+//! - `metrics`: a pool's figures through the `metrics` facade.
+//! - `serde`: [`Stats`] can be serialized, and a [`Builder`] read from a configuration file.
+//! - `leak-trace`: where guards were made that have not ended.
+//! - `zeroize`: every buffer is wiped when it is returned, cached or freed.
 //!
 //! The crate's repository has a cookbook, a comparison with other pools, and a description of how it works inside.
+//!
+//! [`bytes::BufMut`]: https://docs.rs/bytes/1/bytes/buf/trait.BufMut.html
+//! [`bytes::Bytes`]: https://docs.rs/bytes/1/bytes/struct.Bytes.html
 
 mod budget;
 mod buf;
@@ -204,6 +205,21 @@ pub fn get_string() -> PooledString {
 }
 
 /// A buffer of a pool behind an `Arc`: `'static`, and it keeps its pool alive. Of [`Pool::get_owned`].
+///
+/// # Examples
+///
+/// ```
+/// use bytebufferpool::{OwnedBuf, Pool};
+/// use std::sync::Arc;
+///
+/// struct Connection {
+///     out: OwnedBuf,
+/// }
+///
+/// let pool = Arc::new(Pool::new());
+/// let mut connection = Connection { out: pool.get_owned() };
+/// connection.out.push_str("hello");
+/// ```
 pub type OwnedBuf = PooledBuf<std::sync::Arc<Pool>>;
 
 /// Donates a `Vec` to the process-wide pool: [`Pool::put`] of [`global()`].

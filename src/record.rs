@@ -108,6 +108,10 @@ impl Recording {
     /// # Errors
     ///
     /// The writer's first error, with which the recording ended early; or that it panicked.
+    ///
+    /// # Examples
+    ///
+    /// See [`Pool::record`].
     #[inline]
     pub fn finish(mut self) -> io::Result<Recorded> {
         self.end()

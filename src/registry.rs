@@ -70,6 +70,15 @@ struct State {
 impl Registry {
     const_unless_loom! {
         /// A registry whose pools have nothing in common.
+        ///
+        /// # Examples
+        ///
+        /// ```
+        /// use bytebufferpool::Registry;
+        ///
+        /// static POOLS: Registry = Registry::new();
+        /// assert_eq!(POOLS.budget(), None);
+        /// ```
         #[must_use]
         #[inline]
         pub const fn new() -> Registry {
@@ -82,6 +91,15 @@ impl Registry {
         ///
         /// Each pool also keeps to its own [`Builder::retained_bytes_max`], 64 MiB by default. The thread caches of all
         /// pools together take at most half of the budget. It is first come, first served: see [`Registry::trim`].
+        ///
+        /// # Examples
+        ///
+        /// ```
+        /// use bytebufferpool::Registry;
+        ///
+        /// static POOLS: Registry = Registry::with_budget(64 << 20);
+        /// assert_eq!(POOLS.budget(), Some(64 << 20));
+        /// ```
         #[must_use]
         #[inline]
         pub const fn with_budget(bytes: usize) -> Registry {
@@ -111,6 +129,18 @@ impl Registry {
     /// # Errors
     ///
     /// When there is none and `builder` has a bad value; see [`Builder::try_build`]. No pool is made then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bytebufferpool::{Pool, Registry};
+    ///
+    /// let pools = Registry::new();
+    /// let lines = pools.get_or_create("lines", Pool::builder().default_size(1024))?;
+    /// let same = pools.get_or_create("lines", Pool::builder())?;
+    /// assert_eq!((lines.default_size(), same.default_size()), (1024, 1024));
+    /// # Ok::<(), bytebufferpool::BuildError>(())
+    /// ```
     #[inline]
     pub fn get_or_create(&self, name: &str, builder: Builder) -> Result<Arc<Pool>, BuildError> {
         let mut state = lock(&self.state);
@@ -145,6 +175,19 @@ impl Registry {
     /// # Errors
     ///
     /// When there is none of that name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bytebufferpool::{Pool, Registry};
+    ///
+    /// let pools = Registry::new();
+    /// pools.get_or_create("lines", Pool::builder())?;
+    /// let lines = pools.remove("lines")?;
+    /// assert!(pools.names().is_empty());
+    /// assert!(lines.get().is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline]
     pub fn remove(&self, name: &str) -> Result<Arc<Pool>, UnknownPool> {
         lock(&self.state).pools.remove(name).ok_or_else(|| UnknownPool::new(name))
@@ -196,6 +239,17 @@ impl Registry {
     ///
     /// Call it now and then if some pools of a common budget are not used for long: a pool that nobody uses frees
     /// nothing, and the others lack what it has cached.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bytebufferpool::{Pool, Registry};
+    ///
+    /// let pools = Registry::with_budget(1 << 20);
+    /// pools.get_or_create("bodies", Pool::builder())?.prefill(100_000, 1);
+    /// assert_eq!((pools.trim(), pools.trim()), (0, 131_072));
+    /// # Ok::<(), bytebufferpool::BuildError>(())
+    /// ```
     #[inline]
     pub fn trim(&self) -> usize {
         self.pools().iter().map(|(_, pool)| pool.trim()).sum()

@@ -84,6 +84,15 @@ pub struct Dropped {
 
 impl Dropped {
     /// The sum of all reasons.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = bytebufferpool::Pool::new();
+    /// pool.get().discard();
+    /// pool.get().discard();
+    /// assert_eq!(pool.stats().dropped.total(), 2);
+    /// ```
     #[must_use]
     #[inline]
     pub fn total(&self) -> u64 {

@@ -555,6 +555,18 @@ macro_rules! eq_with_text {
 eq_with_text!(str, &str, String);
 
 /// The contents of a [`PooledBuf`] were not UTF-8; see [`PooledString::from_utf8`].
+///
+/// # Examples
+///
+/// ```
+/// use bytebufferpool::PooledString;
+///
+/// let mut buf = bytebufferpool::get();
+/// buf.extend_from_slice(b"ab\xff");
+/// let error = PooledString::from_utf8(buf).unwrap_err();
+/// assert_eq!(error.utf8_error().valid_up_to(), 2);
+/// assert_eq!(error.into_buf(), *b"ab\xff");
+/// ```
 pub struct FromUtf8Error<P: AsRef<Pool> = &'static Pool> {
     buf: PooledBuf<P>,
     error: Utf8Error,

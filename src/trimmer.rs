@@ -58,6 +58,20 @@ impl Pool {
     /// # Errors
     ///
     /// When the system gives no thread, or `interval` is zero.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bytebufferpool::Pool;
+    /// use std::sync::Arc;
+    /// use std::time::Duration;
+    ///
+    /// let pool = Arc::new(Pool::new());
+    /// let trimmer = pool.spawn_trimmer_owned(Duration::from_secs(1))?;
+    /// // … the program's work …
+    /// drop(trimmer);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[inline]
     pub fn spawn_trimmer_owned(self: &Arc<Pool>, interval: Duration) -> io::Result<Trimmer> {
         let pool = Arc::downgrade(self);

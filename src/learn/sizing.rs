@@ -11,6 +11,14 @@
 use crate::class::{CLASSES, class_of, rolled, size_of_class};
 
 /// How a calibration chooses the default size, the least capacity of a plain `get`.
+///
+/// # Examples
+///
+/// ```
+/// use bytebufferpool::{DefaultSize, Pool};
+///
+/// static LINES: Pool = Pool::builder().default_policy(DefaultSize::Percentile(0.99)).build();
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
