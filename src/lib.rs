@@ -103,6 +103,9 @@
 //! [`bytes::BufMut`]: https://docs.rs/bytes/1/bytes/buf/trait.BufMut.html
 //! [`bytes::Bytes`]: https://docs.rs/bytes/1/bytes/struct.Bytes.html
 
+// First, as rustdoc shows the methods of a type in the order of the modules: `get` before `get_chunked`.
+mod pool;
+
 mod budget;
 mod buf;
 mod buf_mut;
@@ -117,7 +120,6 @@ mod learn;
 mod loom_tests;
 #[cfg(feature = "metrics")]
 pub mod metrics;
-mod pool;
 mod pool_ref;
 mod record;
 mod recorder;
