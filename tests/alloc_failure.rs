@@ -166,6 +166,10 @@ fn a_growth_that_is_refused_once_works() {
                 grow(&mut buf);
                 assert!(buf.starts_with(&[3; 60]), "{name}");
                 assert!(buf[60..].iter().all(|byte| *byte == 7), "{name}");
+                // As if nothing had been refused.
+                let (capacity, growths) = (buf.capacity(), pool.stats().growths);
+                let is_class_size = capacity.is_power_of_two() && growths > 0;
+                assert!(is_class_size || capacity > MAX_CLASS_SIZE, "{name}: {capacity} bytes, {growths} growths");
             },
         );
         assert!(places >= 1, "{name}: nothing was refused");

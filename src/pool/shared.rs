@@ -140,6 +140,11 @@ impl Pool {
         self.shared().tenant.clock.advance(by);
     }
 
+    #[cfg(all(test, not(pool_loom)))]
+    pub(crate) fn charged_bytes(&self) -> usize {
+        self.shared().tenant.budget.charged_bytes()
+    }
+
     #[cold]
     pub(crate) fn attach<'p>(&'p self, shared: &'p Shared<Core>) -> Op<'p> {
         let attached = self.per_thread.attach(shared, || self.tag());

@@ -262,13 +262,14 @@ mod tests {
 
     #[test]
     fn a_put_counts_as_use_until_a_trim_asks() {
+        const ROW: usize = 3;
         let table = Table::boxed();
-        assert!(!table.was_used(0, CLASS));
-        assert!(table.put_charged(0, CLASS, &mut buffer()));
-        assert!(table.was_used(0, CLASS) && !table.was_used(0, CLASS));
-        let mut vec = table.take(0, CLASS, Charge::Stays).expect("it is full");
-        assert!(!table.was_used(0, CLASS));
-        assert_eq!(table.put(0, &mut vec), Put::Kept);
-        assert!(table.was_used(0, CLASS) && !table.was_used(1, CLASS));
+        assert!(!table.was_used(ROW, CLASS));
+        assert!(table.put_charged(ROW, CLASS, &mut buffer()));
+        assert!(table.was_used(ROW, CLASS) && !table.was_used(ROW, CLASS));
+        let mut vec = table.take(ROW, CLASS, Charge::Stays).expect("it is full");
+        assert!(!table.was_used(ROW, CLASS));
+        assert_eq!(table.put(ROW, &mut vec), Put::Kept);
+        assert!(table.was_used(ROW, CLASS) && !table.was_used(ROW - 1, CLASS));
     }
 }

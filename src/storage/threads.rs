@@ -342,7 +342,10 @@ fn lock_threads() -> MutexGuard<'static, Threads> {
 
 #[cfg(all(test, not(pool_loom)))]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
+    use crate::CLASSES;
 
     #[test]
     fn an_index_is_the_least_that_is_free_and_there_is_an_end_of_them() {
@@ -356,6 +359,22 @@ mod tests {
         }
         assert_eq!([3, 64, 70, INDICES - 1].map(Some), [(); 4].map(|()| indices.take()));
         assert_eq!(indices.take(), None);
+    }
+
+    /// Of all 2^51 numbers; those with one bit and those with all bits up to one stand for the rest.
+    #[test]
+    fn no_two_stamps_are_alike_and_each_tells_its_tag_and_its_entry() {
+        let mut words = HashSet::from([0, NOT_REGISTERED]);
+        let numbers: HashSet<u64> = (0..51).flat_map(|bit| [1 << bit, (2 << bit) - 1]).collect();
+        for number in numbers {
+            for tag in 0..CLASSES {
+                for entry in 0..MEMO_LEN {
+                    let stamp = Stamp::new(tag, number, entry);
+                    assert_eq!((stamp.tag(), stamp.memo_entry()), (tag, entry), "number {number}");
+                    assert!(words.insert(stamp.word()), "number {number}, tag {tag}, entry {entry}");
+                }
+            }
+        }
     }
 
     #[test]

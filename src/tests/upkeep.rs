@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::class::size_of_class;
+use crate::learn::calibrator::Calibrator;
 use crate::learn::counters::Counters;
 use crate::pool::bound_stats;
 use crate::storage::Zeroed;
@@ -68,6 +69,20 @@ fn calls_that_a_calibration_took_before_they_were_merged_are_not_merged() {
     assert_eq!((counters.merge(0), counters.merge(0)), (2, 0));
 }
 
+/// Calls that are merged while a calibration takes them are counted twice. Who then looks for a window, and finds none,
+/// sets the count right, or every use after that would look.
+#[test]
+fn a_count_that_is_too_high_is_set_right_by_the_first_look() {
+    const THRESHOLD: u64 = 1280;
+    let (calibrator, counters) = (Calibrator::new(THRESHOLD), Counters::boxed());
+    let merge_in = calibrator.merge_in();
+    (0..5).for_each(|_| counters.count(MIN_CLASS_SIZE, false));
+    calibrator.add(0, THRESHOLD + 1);
+    assert!(calibrator.merge_in() == 1 && merge_in > 1);
+    assert!(calibrator.take_window([&*counters].into_iter(), false, |_| ()).is_none());
+    assert_eq!((calibrator.add(0, 0), calibrator.merge_in()), (5, merge_in));
+}
+
 /// Large buffers, free for all, that nobody needs any more.
 fn burst(pool: &Pool) {
     drop([(); 40].map(|()| pool.get_with_capacity(100_000)));
@@ -125,6 +140,22 @@ fn a_purge_gives_up_the_leases_of_its_thread() {
     assert_eq!(on_a_thread(&pool, |pool| pool.prefill(MIN_CLASS_SIZE, 1 << 10)), 1 << 10, "all of the budget is free");
 }
 
+/// Of the slots that it leased, the filled ones are the buffers that it hands back; for the others nothing stays charged.
+#[test]
+fn a_thread_that_flushes_or_ends_gives_up_what_it_leased() {
+    const SLOTS: usize = 1 << 10;
+    let pool = || Arc::new(Pool::builder().retained_bytes_max(SLOTS * MIN_CLASS_SIZE).build());
+    let flushed = pool();
+    drop(flushed.get());
+    flushed.flush_thread();
+    assert_eq!(on_a_thread(&flushed, |pool| pool.prefill(MIN_CLASS_SIZE, SLOTS)), SLOTS - 1);
+    let ended = pool();
+    // Or this thread would get the other's index, and its leases with it.
+    assert_eq!(ended.prefill(MIN_CLASS_SIZE, 1), 1);
+    on_a_thread(&ended, |pool| drop([(); 2].map(|()| pool.get())));
+    assert_eq!(ended.prefill(MIN_CLASS_SIZE, SLOTS), SLOTS - 2);
+}
+
 /// A budget that is charged for empty slots and places is not used up.
 #[test]
 fn who_is_refused_first_gives_up_what_is_charged_for_nothing() {
@@ -155,6 +186,22 @@ fn a_large_buffer_in_use_leaves_the_common_budget_to_the_other_pools() {
     drop(other.get_owned_with_capacity(SIZE));
     assert_eq!((one.stats().retained_bytes, other.stats().retained_bytes), (0, SIZE));
     drop(in_use);
+}
+
+/// A place stays charged while its buffer is in use. If that does not come back, the charge need not wait for somebody
+/// whom the budget refuses.
+#[test]
+fn a_trim_or_a_purge_gives_up_the_charges_of_empty_places() {
+    const SIZE: usize = 1 << 20;
+    let passes: [fn(&Pool) -> usize; 2] = [Pool::trim, Pool::purge];
+    for pass in passes {
+        let pool = pool();
+        drop(pool.get_with_capacity(SIZE));
+        let detached = pool.get_with_capacity(SIZE).into_vec();
+        assert_eq!(pool.charged_bytes(), SIZE);
+        assert_eq!((pass(&pool), pool.charged_bytes()), (0, 0));
+        drop(detached);
+    }
 }
 
 /// A batch of which a trim frees a part: that part of its charge is free again, and no more.
