@@ -18,6 +18,8 @@ use crate::learn::epoch::{AtomicEpoch, Epoch};
 use crate::recorder::{Recorder, Stripes};
 use crate::stats::{ClassStats, Dropped, Stats};
 use crate::storage::{Local, PerThread, Shards, Shared, Table, Zeroed};
+#[cfg(all(test, not(pool_loom)))]
+use crate::storage::{SMALL_CLASSES, Shard};
 use crate::sync::{AtomicBool, OnceBox, Ordering, const_unless_loom};
 
 /// A pool of byte buffers in power-of-two size classes, 64 B to 32 MiB, that learns its sizes.
@@ -143,6 +145,17 @@ impl Pool {
     #[cfg(all(test, not(pool_loom)))]
     pub(crate) fn charged_bytes(&self) -> usize {
         self.shared().tenant.budget.charged_bytes()
+    }
+
+    /// What each thread has leased, in bytes.
+    #[cfg(all(test, not(pool_loom)))]
+    pub(crate) fn leased_bytes(&self) -> Vec<usize> {
+        let leased = |shard: &Shard| {
+            let bytes = (0..SMALL_CLASSES).map(|class| shard.leased(class) * size_of_class(class)).sum::<usize>();
+            assert_eq!(shard.leased_bytes.get(), bytes as u64, "the sum that the thread keeps");
+            bytes
+        };
+        self.shared().shards.iter().map(leased).collect()
     }
 
     #[cold]

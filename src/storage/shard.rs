@@ -49,6 +49,11 @@ impl Shard {
         if class < SMALL_CLASSES { self.cache.len(class) } else { 0 }
     }
 
+    #[cfg(all(test, not(pool_loom)))]
+    pub(crate) fn leased(&self, class: usize) -> usize {
+        self.cache.leased(class)
+    }
+
     #[inline]
     pub(crate) fn row(&self) -> usize {
         self.row.get() as usize

@@ -86,3 +86,20 @@ fn after_its_first_use_a_thread_finds_its_cache_by_its_memo_alone() {
         pool.renew_stamp();
     }
 }
+
+/// Who sees a new stamp goes out of line once. So only the first buffer of an interval that comes to the shared part makes
+/// other threads look at the clock.
+#[test]
+fn a_buffer_that_comes_to_the_shared_part_disturbs_other_threads_once_an_interval() {
+    let pool = Pool::new();
+    let mut held: Vec<_> = (0..6).map(|_| pool.get_with_capacity(1 << 20)).collect();
+    for _ in 0..2 {
+        pool.trim();
+        let renewed = [(); 3].map(|()| {
+            let before = pool.per_thread.stamp();
+            drop(held.pop());
+            pool.per_thread.stamp() != before
+        });
+        assert_eq!(renewed, [true, false, false]);
+    }
+}

@@ -600,6 +600,11 @@ impl<'a> Driver<'a> {
     fn compare_books(&mut self) {
         let stats = self.pool.stats();
         assert_identities(&stats, self.setup.retained_bytes_max);
+        let charged = self.pool.charged_bytes();
+        assert!(stats.retained_bytes <= charged && charged <= self.setup.retained_bytes_max, "{charged} bytes charged");
+        for leased in self.pool.leased_bytes() {
+            assert!(leased <= charged.min(self.setup.thread_cache_bytes_max), "{leased} of {charged} bytes leased");
+        }
         assert_eq!(stats.outstanding, (self.live.len() + self.frozen.len()) as u64);
         let Tally { gets, puts, detached, donated, discarded } = self.tally;
         assert_eq!(

@@ -12,6 +12,7 @@ mod costs;
 mod driver;
 mod early;
 mod go_differential;
+mod leases;
 mod operations;
 pub(crate) mod reference;
 mod string;

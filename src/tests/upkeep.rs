@@ -143,7 +143,7 @@ fn a_purge_gives_up_the_leases_of_its_thread() {
 /// Of the slots that it leased, the filled ones are the buffers that it hands back; for the others nothing stays charged.
 #[test]
 fn a_thread_that_flushes_or_ends_gives_up_what_it_leased() {
-    const SLOTS: usize = 1 << 10;
+    const SLOTS: usize = 1 << 14;
     let pool = || Arc::new(Pool::builder().retained_bytes_max(SLOTS * MIN_CLASS_SIZE).build());
     let flushed = pool();
     drop(flushed.get());
@@ -153,6 +153,7 @@ fn a_thread_that_flushes_or_ends_gives_up_what_it_leased() {
     // Or this thread would get the other's index, and its leases with it.
     assert_eq!(ended.prefill(MIN_CLASS_SIZE, 1), 1);
     on_a_thread(&ended, |pool| drop([(); 2].map(|()| pool.get())));
+    assert!(ended.leased_bytes().iter().all(|&bytes| bytes == 0));
     assert_eq!(ended.prefill(MIN_CLASS_SIZE, SLOTS), SLOTS - 2);
 }
 
@@ -167,10 +168,24 @@ fn who_is_refused_first_gives_up_what_is_charged_for_nothing() {
     assert_eq!(small + 1, 4 * CLASS_SIZE / MIN_CLASS_SIZE);
     pool.purge();
     // A place that is charged and empty, refused to a thread that did not empty it.
-    drop(pool.get_with_capacity(CLASS_SIZE));
-    let taken = pool.get_with_capacity(CLASS_SIZE).into_vec();
-    assert_eq!(on_a_thread(&pool, |pool| pool.prefill(CLASS_SIZE, 5)), 4);
-    drop(taken);
+    for buffers in [1, 4] {
+        let pool = Arc::new(Pool::builder().retained_bytes_max(buffers * CLASS_SIZE).build());
+        drop(pool.get_with_capacity(CLASS_SIZE));
+        let taken = pool.get_with_capacity(CLASS_SIZE).into_vec();
+        assert_eq!(on_a_thread(&pool, |pool| pool.prefill(CLASS_SIZE, 5)), buffers);
+        drop(taken);
+    }
+}
+
+/// What cannot be cached anyway takes nothing from others.
+#[test]
+fn who_is_refused_more_than_the_whole_budget_gives_up_nothing() {
+    const BUDGET: usize = 1 << 20;
+    let pool = Pool::builder().retained_bytes_max(BUDGET).build();
+    drop(pool.get());
+    let leased = pool.leased_bytes();
+    drop(pool.get_with_capacity(2 * BUDGET));
+    assert_eq!((pool.stats().dropped.over_budget, pool.leased_bytes()), (1, leased));
 }
 
 /// A pool cannot give up a charge in another pool. So under a common budget what is in use must not stay charged.
@@ -211,7 +226,19 @@ fn a_trim_releases_what_it_frees_of_a_batch() {
     assert_eq!((pool.prefill(1 << 16, 1), pool.trim()), (1, 0));
     // A batch of two, which comes out first, where one buffer was not needed.
     assert_eq!((pool.prefill(1 << 16, 2), pool.trim()), (2, 1 << 16));
+    assert_eq!(pool.stats().retained_buffers, 2);
     assert_eq!(pool.prefill(1 << 16, 10), 2);
+}
+
+/// However the batches lie: as many as were not needed, whole ones first and a part of the next.
+#[test]
+fn a_trim_frees_as_many_as_were_not_needed_and_no_more() {
+    const SIZE: usize = 1 << 10;
+    let pool = Pool::builder().trim_interval(Duration::MAX).build();
+    assert_eq!((pool.prefill(SIZE, 20), pool.trim()), (20, 0));
+    assert_eq!((pool.prefill(SIZE, 3), pool.trim()), (3, 20 * SIZE));
+    let stats = pool.stats();
+    assert_eq!((stats.retained_buffers, stats.trimmed, pool.charged_bytes()), (3, 20, 3 * SIZE));
 }
 
 /// In the shared part at once, and in a thread's cache when it comes by.
