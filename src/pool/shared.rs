@@ -221,6 +221,8 @@ impl Core {
 
 impl<'p> Op<'p> {
     pub(crate) fn new(pool: &'p Pool, shared: &'p Shared<Core>, local: Option<Local<'p>>) -> Op<'p> {
+        #[cfg(all(test, not(any(pool_loom, pool_shuttle))))]
+        crate::storage::tally::count_slow_step();
         Op { pool, core: &shared.tenant, shards: &shared.shards, local }
     }
 

@@ -45,6 +45,7 @@ pub(crate) mod tally {
     thread_local! {
         static LOCKS: Cell<u64> = const { Cell::new(0) };
         static PLACES: Cell<u64> = const { Cell::new(0) };
+        static SLOW_STEPS: Cell<u64> = const { Cell::new(0) };
     }
 
     /// How often it took the process-wide lock.
@@ -57,11 +58,20 @@ pub(crate) mod tally {
         PLACES.get()
     }
 
+    /// How often a use went out of line, for more than its own thread's cache and row.
+    pub(crate) fn slow_steps() -> u64 {
+        SLOW_STEPS.get()
+    }
+
     pub(super) fn count_lock() {
         LOCKS.set(LOCKS.get() + 1);
     }
 
     pub(super) fn count_place() {
         PLACES.set(PLACES.get() + 1);
+    }
+
+    pub(crate) fn count_slow_step() {
+        SLOW_STEPS.set(SLOW_STEPS.get() + 1);
     }
 }

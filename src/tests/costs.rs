@@ -103,3 +103,15 @@ fn a_buffer_that_comes_to_the_shared_part_disturbs_other_threads_once_an_interva
         assert_eq!(renewed, [true, false, false]);
     }
 }
+
+#[test]
+fn at_full_speed_one_use_in_64_goes_out_of_line() {
+    for size in [1, 1000, 32 << 10, 100_000, 32 << 20] {
+        let pool = Pool::builder().calibrate_calls_threshold(u64::MAX).build();
+        let use_times = |uses: u64| (0..uses).for_each(|_| drop(pool.get_with_capacity(size)));
+        use_times(200);
+        let before = tally::slow_steps();
+        use_times(640);
+        assert_eq!(tally::slow_steps() - before, 10, "{size} bytes");
+    }
+}

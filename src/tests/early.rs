@@ -6,7 +6,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::driver::{Driver, Op, Setup};
-use crate::{DefaultSize, Growth, MAX_CLASS_SIZE};
+use crate::{DefaultSize, Growth, MAX_CLASS_SIZE, Pool};
 
 fn setups() -> impl Strategy<Value = Setup> {
     let learning =
@@ -44,4 +44,19 @@ proptest! {
             .collect();
         Driver::new(&setup, &pool, true).run(&operations);
     }
+}
+
+/// As a growth follows what the last calibration has learned.
+#[test]
+fn a_growth_jumps_to_a_max_size_that_was_raised_early() {
+    let pool = Pool::builder().growth(Growth::MaxSize).build();
+    let use_times = |size: usize, uses: u64| (0..uses).for_each(|_| drop(pool.get_with_capacity(size)));
+    use_times(64, 100);
+    pool.calibrate();
+    use_times(1000, 100);
+    assert_eq!((pool.stats().calibrations, pool.max_size()), (1, 1024));
+    pool.purge();
+    let mut buf = pool.get();
+    buf.extend_from_slice(&[7; 65]);
+    assert_eq!(buf.capacity(), 1024);
 }

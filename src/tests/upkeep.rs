@@ -9,7 +9,7 @@ use crate::class::size_of_class;
 use crate::learn::calibrator::Calibrator;
 use crate::learn::counters::Counters;
 use crate::pool::bound_stats;
-use crate::storage::Zeroed;
+use crate::storage::{Zeroed, end_thread};
 use crate::{CLASSES, MIN_CLASS_SIZE, Pool, Registry, Stats};
 
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -41,6 +41,21 @@ fn calls_of_ended_threads_bring_the_calibration_at_its_exact_call() {
     assert_eq!(pool.stats().calibrations, 0);
     on_a_thread(&pool, |pool| use_times(pool, 1));
     assert_eq!(pool.stats().calibrations, 1);
+}
+
+/// A guard that outlives its thread's own data counts like any other.
+#[test]
+fn calls_after_a_thread_s_end_bring_the_calibration_at_its_exact_call() {
+    const THRESHOLD: u64 = 200;
+    let pool = Arc::new(Pool::builder().calibrate_calls_threshold(THRESHOLD).build());
+    let calibrations = on_a_thread(&pool, |pool| {
+        end_thread();
+        use_times(pool, THRESHOLD);
+        let before = pool.stats().calibrations;
+        use_times(pool, 1);
+        (before, pool.stats().calibrations)
+    });
+    assert_eq!(calibrations, (0, 1));
 }
 
 /// When a thread has to merge next is its own affair, and not that of the next thread with its index.
