@@ -133,3 +133,25 @@ fn a_donated_vec_of_any_capacity_is_cut_to_a_class_or_freed() {
         pool.purge();
     }
 }
+
+/// Then everything is kept, and a giant that grew through all classes would leave a buffer in each. A buffer of 1 MiB is
+/// extended by the allocator.
+#[test]
+fn a_giant_leaves_nothing_of_1_mib_and_more_behind_before_the_first_calibration() {
+    for is_calibrated in [false, true] {
+        let pool = pool();
+        if is_calibrated {
+            drop(pool.get_with_capacity(MAX_CLASS_SIZE));
+            pool.calibrate();
+            pool.purge();
+        }
+        let mut buf = pool.get();
+        while buf.capacity() < 8 << 20 {
+            buf.reserve(buf.capacity() + 1);
+        }
+        let left: Vec<usize> = pool.stats().classes.iter().filter(|row| row.retained > 0).map(|row| row.size).collect();
+        let most = if is_calibrated { 4 << 20 } else { 1 << 19 };
+        assert_eq!(left.last(), Some(&most), "{left:?}");
+        assert_eq!(pool.stats().growths, left.len() as u64);
+    }
+}

@@ -67,6 +67,30 @@ fn a_full_stack_hands_its_half_or_a_batch_to_the_shared_part() {
     }
 }
 
+/// So that one exchange serves many uses; as many as the stack has slots, or its thread's part of the budget allows.
+#[test]
+fn a_get_from_the_shared_part_brings_a_batch_to_its_thread() {
+    for (class, held, cache, expected) in [
+        (4, 0, 128 << 10, BATCH_SLOTS - 1),
+        // With a lease of 4 slots already.
+        (4, 1, 128 << 10, BATCH_SLOTS - 1),
+        // Whose thread may not lease 14 slots, and so keeps those that it has.
+        (4, 1, 13 << 10, 4),
+        (4, 0, 13 << 10, 0),
+        (SMALL_CLASSES - 1, 0, usize::MAX, slots_max(SMALL_CLASSES - 1)),
+    ] {
+        let (pool, size) = (Pool::builder().thread_cache_bytes_max(cache).build(), size_of_class(class));
+        fill(&pool, class, held);
+        let mut in_use: Vec<_> = (0..held).map(|_| pool.get_with_capacity(size)).collect();
+        assert_eq!(pool.prefill(size, BATCH_SLOTS), BATCH_SLOTS);
+        in_use.push(pool.get_with_capacity(size));
+        let what = format!("{held} of class {class} held, {cache} bytes for a thread's cache");
+        assert_eq!((pool.stats().hits, cached_by_threads(&pool, class)), (held as u64 + 1, expected), "{what}");
+        assert_eq!(pool.leased_bytes(), [expected * size], "{what}");
+        assert_eq!((pool.charged_bytes(), pool.stats().retained_bytes), (14 * size, 14 * size), "{what}");
+    }
+}
+
 fn cached_by_threads(pool: &Pool, class: usize) -> usize {
     pool.shared().shards.iter().map(|shard| shard.retained(class)).sum()
 }
