@@ -569,3 +569,18 @@ fn odd_paths_do_to_the_books_what_the_design_says() {
     assert_eq!(stats.outstanding, 2, "the grown one and the forgotten one");
     drop(std::mem::ManuallyDrop::into_inner(forgotten));
 }
+
+/// By either function: the first bytes are a get of what is reserved, or of the default size if that is more.
+#[test]
+fn an_empty_guard_that_reserves_gets_its_buffer() {
+    let reserves: [fn(&mut PooledBuf<&Pool>, usize); 2] =
+        [|buf, additional| buf.reserve(additional), |buf, additional| buf.try_reserve(additional).expect("memory")];
+    for reserve in reserves {
+        for (additional, capacity) in [(1, 1024), (5000, 8192), (MAX_CLASS_SIZE + 1, MAX_CLASS_SIZE + 1)] {
+            let pool = Pool::builder().default_size(1024).build();
+            let mut buf = PooledBuf::empty(&pool);
+            reserve(&mut buf, additional);
+            assert_eq!((buf.len(), buf.capacity(), pool.stats().gets), (0, capacity, 1), "{additional}");
+        }
+    }
+}

@@ -78,6 +78,7 @@ fn a_get_from_the_shared_part_brings_a_batch_to_its_thread() {
         (4, 1, 13 << 10, 4),
         (4, 0, 13 << 10, 0),
         (SMALL_CLASSES - 1, 0, usize::MAX, slots_max(SMALL_CLASSES - 1)),
+        (SMALL_CLASSES - 1, 1, usize::MAX, slots_max(SMALL_CLASSES - 1)),
     ] {
         let (pool, size) = (Pool::builder().thread_cache_bytes_max(cache).build(), size_of_class(class));
         fill(&pool, class, held);
