@@ -252,6 +252,19 @@ mod tests {
     }
 
     #[test]
+    fn a_thread_that_misses_finds_the_buffers_of_all_rows_but_its_own() {
+        let table = Table::boxed();
+        for own in 0..2 * ROWS {
+            for row in 0..ROWS {
+                assert!(table.put_charged(row, CLASS, &mut buffer()));
+                let found = table.take_from_other_rows(own, CLASS, Charge::Leaves);
+                assert_eq!(found.is_some(), row != own % ROWS, "a buffer in row {row}, a thread of row {own}");
+                drop(table.take(row, CLASS, Charge::Leaves));
+            }
+        }
+    }
+
+    #[test]
     fn a_buffer_of_another_size_is_refused_and_stays_as_it_is() {
         let table = Table::boxed();
         let mut vec = vec![7; size_of_class(CLASS) + 1];
