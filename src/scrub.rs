@@ -45,6 +45,25 @@ mod plain {
     pub(crate) fn try_reserve_exact(vec: &mut Vec<u8>, additional: usize) -> Result<(), TryReserveError> {
         vec.try_reserve_exact(additional)
     }
+
+    #[cfg(all(test, not(pool_loom), debug_assertions))]
+    mod tests {
+        use super::*;
+
+        #[test]
+        #[allow(unsafe_code)]
+        fn what_was_written_is_overwritten_and_no_more() {
+            for written in [0, 1, 4096, 5000, 10_000] {
+                let mut vec = vec![7; 10_000];
+                scrub(&mut vec, written);
+                assert!(vec.is_empty());
+                // SAFETY: all of it was written above.
+                unsafe { vec.set_len(10_000) };
+                assert!(vec[..written].iter().all(|&byte| byte == 0xDB), "{written} bytes");
+                assert!(vec[written..].iter().all(|&byte| byte == 7), "{written} bytes");
+            }
+        }
+    }
 }
 
 #[cfg(feature = "zeroize")]

@@ -126,6 +126,17 @@ mod tests {
         assert_eq!(peak.finish(901), Use { peak: 901, asked: false, is_peak_written: true });
     }
 
+    /// So that the bytes of a longer contents before are made useless too.
+    #[test]
+    fn what_was_written_stays_written_when_no_more_is_reserved() {
+        let mut peak = Peak::PLAIN;
+        peak.raise(900);
+        peak.reserve(900);
+        assert_eq!(peak.finish(10).written(10), 900);
+        peak.reserve(901);
+        assert_eq!(peak.finish(10).written(10), 10, "what was only reserved may never have been written");
+    }
+
     #[test]
     fn an_asked_size_counts_at_least_as_asked_and_stays_marked() {
         let mut peak = Peak::asked(4096);

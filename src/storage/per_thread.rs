@@ -324,3 +324,22 @@ fn place_of(index: usize) -> (usize, usize) {
     let bucket = (index + 1).ilog2() as usize;
     (bucket, index + 1 - (1 << bucket))
 }
+
+#[cfg(all(test, not(pool_loom)))]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::storage::ROWS;
+
+    /// So threads that live at the same time do not contend for a place while there is one for each.
+    #[test]
+    fn threads_of_successive_indices_begin_at_rows_of_their_own() {
+        let shards = Shards::default();
+        let rows: Vec<usize> = (0..3 * ROWS).map(|index| shards.get_or_make(index).row()).collect();
+        for rows in rows.windows(ROWS) {
+            assert_eq!(rows.iter().copied().collect::<BTreeSet<_>>(), (0..ROWS).collect(), "{rows:?}");
+        }
+        assert!(shards.iter().map(|shard| shard.row()).eq(rows), "the order of the indices");
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use crate::Pool;
 use crate::storage::{end_thread, tally};
@@ -108,7 +109,12 @@ fn a_buffer_that_comes_to_the_shared_part_disturbs_other_threads_once_an_interva
 fn at_full_speed_one_use_in_64_goes_out_of_line() {
     for size in [1, 1000, 32 << 10, 100_000, 32 << 20] {
         let pool = Pool::builder().calibrate_calls_threshold(u64::MAX).build();
-        let use_times = |uses: u64| (0..uses).for_each(|_| drop(pool.get_with_capacity(size)));
+        let use_times = |uses: u64| {
+            for _ in 0..uses {
+                pool.advance_clock(Duration::from_micros(1));
+                drop(pool.get_with_capacity(size));
+            }
+        };
         use_times(200);
         let before = tally::slow_steps();
         use_times(640);

@@ -34,13 +34,17 @@ fn use_times(pool: &Pool, uses: u64) {
 #[test]
 fn calls_of_ended_threads_bring_the_calibration_at_its_exact_call() {
     const THRESHOLD: u64 = 1280;
-    let pool = Arc::new(Pool::builder().calibrate_calls_threshold(THRESHOLD).build());
-    for _ in 0..THRESHOLD / 8 {
-        on_a_thread(&pool, |pool| use_times(pool, 8));
+    // Also where nothing is cached, and so nothing but its own beginning makes a thread look.
+    for retained_bytes_max in [64 << 20, 0] {
+        let builder = Pool::builder().calibrate_calls_threshold(THRESHOLD).retained_bytes_max(retained_bytes_max);
+        let pool = Arc::new(builder.build());
+        for _ in 0..THRESHOLD / 8 {
+            on_a_thread(&pool, |pool| use_times(pool, 8));
+        }
+        assert_eq!(pool.stats().calibrations, 0);
+        on_a_thread(&pool, |pool| use_times(pool, 1));
+        assert_eq!(pool.stats().calibrations, 1);
     }
-    assert_eq!(pool.stats().calibrations, 0);
-    on_a_thread(&pool, |pool| use_times(pool, 1));
-    assert_eq!(pool.stats().calibrations, 1);
 }
 
 /// A guard that outlives its thread's own data counts like any other.
@@ -96,6 +100,11 @@ fn a_count_that_is_too_high_is_set_right_by_the_first_look() {
     assert!(calibrator.merge_in() == 1 && merge_in > 1);
     assert!(calibrator.take_window([&*counters].into_iter(), false, |_| ()).is_none());
     assert_eq!((calibrator.add(0, 0), calibrator.merge_in()), (5, merge_in));
+    // A window that is full to the last call is not past the threshold.
+    (5..THRESHOLD).for_each(|_| counters.count(MIN_CLASS_SIZE, false));
+    assert!(calibrator.take_window([&*counters].into_iter(), false, |_| ()).is_none());
+    counters.count(MIN_CLASS_SIZE, false);
+    assert!(calibrator.take_window([&*counters].into_iter(), false, |_| ()).is_some());
 }
 
 /// Large buffers, free for all, that nobody needs any more.
