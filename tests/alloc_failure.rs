@@ -176,6 +176,16 @@ fn a_growth_that_is_refused_once_works() {
     }
 }
 
+/// Before the first calibration the allocator extends such a buffer, at its second try too.
+#[test]
+fn a_growth_above_1_mib_that_is_refused_once_leaves_no_buffer_behind() {
+    let pool = Pool::new();
+    let mut buf = pool.get_with_capacity(1 << 20);
+    let ((), failed) = failing_after(0, || buf.reserve(2 << 20));
+    assert!(failed && buf.capacity() >= 2 << 20);
+    assert_eq!((pool.stats().growths, pool.stats().retained_buffers), (0, 0));
+}
+
 #[test]
 fn a_hit_needs_no_memory() {
     let pool = Pool::new();
