@@ -187,10 +187,14 @@ impl<'p> Op<'p> {
         let mut left = count;
         while left > 0 {
             let batch = local.take_cold(class, left);
+            if batch.len() == 0 {
+                // A global allocator that uses this pool has trimmed it meanwhile, within a free of this loop.
+                break;
+            }
             left -= batch.len();
             self.add(|counters| &counters.trimmed, batch.len() as u64);
         }
-        count * size_of_class(class)
+        (count - left) * size_of_class(class)
     }
 }
 
@@ -216,5 +220,20 @@ impl Tenant for Core {
         local.forget_stamp();
         local.pace.reset();
         local.set_left(0);
+    }
+}
+
+#[cfg(all(test, not(any(pool_loom, pool_shuttle))))]
+mod tests {
+    use crate::pool::Pool;
+
+    #[test]
+    fn freeing_ends_when_the_stack_was_emptied_meanwhile() {
+        let pool = Pool::new();
+        drop([pool.get(), pool.get()]);
+        let op = pool.op();
+        let local = op.local.expect("a thread that lives");
+        assert_eq!(op.free_from_cache(local, 0, 20), 2 * 64);
+        assert_eq!(pool.stats().trimmed, 2);
     }
 }
