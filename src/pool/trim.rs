@@ -184,17 +184,17 @@ impl<'p> Op<'p> {
     /// Frees the `count` coldest buffers of a stack. Their slots stay leased.
     #[inline(never)]
     pub(super) fn free_from_cache(self, local: Local<'_>, class: usize, count: usize) -> usize {
-        let mut left = count;
-        while left > 0 {
-            let batch = local.take_cold(class, left);
+        let mut freed = 0;
+        while freed < count {
+            let batch = local.take_cold(class, count - freed);
             if batch.len() == 0 {
                 // A global allocator that uses this pool has trimmed it meanwhile, within a free of this loop.
                 break;
             }
-            left -= batch.len();
+            freed += batch.len();
             self.add(|counters| &counters.trimmed, batch.len() as u64);
         }
-        (count - left) * size_of_class(class)
+        freed * size_of_class(class)
     }
 }
 
