@@ -9,15 +9,27 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use plotters::style::RGBColor;
+use plotters::style::{RGBColor, WHITE};
 
-/// Adds to the plot at `path` what each of its colors is on a dark page. A color that `colors`, pairs of light and dark,
-/// does not have is an error.
+pub const TEXT: RGBColor = RGBColor(30, 34, 40);
+pub const FAINT: RGBColor = RGBColor(208, 215, 222);
+pub const BLUE: RGBColor = RGBColor(0, 110, 184);
+
+/// What all plots have, light and dark.
+const COMMON_COLORS: [(RGBColor, RGBColor); 4] = [
+    (WHITE, RGBColor(13, 17, 23)),
+    (TEXT, RGBColor(230, 237, 243)),
+    (FAINT, RGBColor(48, 54, 61)),
+    (BLUE, RGBColor(78, 168, 240)),
+];
+
+/// Adds to the plot at `path` what each of its colors is on a dark page. `colors` are the plot's own, in pairs of light and
+/// dark; a color that is neither there nor one of the above is an error.
 pub fn follow_the_reader(path: &Path, colors: &[(RGBColor, RGBColor)]) -> Result<(), Box<dyn Error>> {
     let plot = fs::read_to_string(path)?;
     let mut style = String::from("<style>@media (prefers-color-scheme: dark) {");
     for color in colors_of(&plot) {
-        let pair = colors.iter().find(|(light, _)| hex(*light) == color);
+        let pair = COMMON_COLORS.iter().chain(colors).find(|(light, _)| hex(*light) == color);
         let (_, dark) = pair.ok_or_else(|| format!("{color} has no color for a dark page"))?;
         for place in ["fill", "stroke"] {
             write!(style, " [{place}=\"{color}\"] {{ {place}: {} }}", hex(*dark))?;

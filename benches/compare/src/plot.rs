@@ -7,15 +7,13 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::contenders::Role;
-use crate::dark::follow_the_reader;
+use crate::dark::{BLUE, FAINT, TEXT, follow_the_reader};
 use crate::run::{Line, Result};
 use crate::table::{bytes, time};
 
-const OURS_COLOR: RGBColor = RGBColor(0, 110, 184);
+const OURS_COLOR: RGBColor = BLUE;
 const PEER_COLOR: RGBColor = RGBColor(150, 158, 168);
 const CONTROL_COLOR: RGBColor = RGBColor(214, 188, 120);
-const TEXT_COLOR: RGBColor = RGBColor(30, 34, 40);
-const FAINT_COLOR: RGBColor = RGBColor(208, 215, 222);
 const LINE_COLORS: [RGBColor; 11] = [
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
@@ -30,11 +28,7 @@ const LINE_COLORS: [RGBColor; 11] = [
     RGBColor(90, 30, 130),
 ];
 /// Each of these, and what it is on a dark page.
-const DARK_COLORS: [(RGBColor, RGBColor); 17] = [
-    (WHITE, RGBColor(13, 17, 23)),
-    (TEXT_COLOR, RGBColor(230, 237, 243)),
-    (FAINT_COLOR, RGBColor(48, 54, 61)),
-    (OURS_COLOR, RGBColor(78, 168, 240)),
+const DARK_COLORS: [(RGBColor, RGBColor); 13] = [
     (PEER_COLOR, RGBColor(110, 118, 129)),
     (CONTROL_COLOR, RGBColor(168, 135, 59)),
     (LINE_COLORS[0], RGBColor(255, 138, 61)),
@@ -79,18 +73,18 @@ fn color(role: Role) -> RGBColor {
 
 fn label(size: u32) -> TextStyle<'static> {
     // The SVG backend writes 1 / 1.24 of the size that it is given.
-    ("sans-serif", f64::from(size) * 1.24).into_font().color(&TEXT_COLOR)
+    ("sans-serif", f64::from(size) * 1.24).into_font().color(&TEXT)
 }
 
 fn bold(size: u32) -> TextStyle<'static> {
-    ("sans-serif", f64::from(size) * 1.24, FontStyle::Bold).into_font().color(&TEXT_COLOR)
+    ("sans-serif", f64::from(size) * 1.24, FontStyle::Bold).into_font().color(&TEXT)
 }
 
 fn card<'a>(path: &'a Path, (width, height): (u32, u32)) -> std::result::Result<Area<'a>, Box<dyn std::error::Error>> {
     let root = SVGBackend::new(path, (width, height)).into_drawing_area();
     root.fill(&WHITE)?;
     let corner = (width as i32 - 1, height as i32 - 1);
-    root.draw(&Rectangle::new([(0, 0), corner], FAINT_COLOR.stroke_width(1)))?;
+    root.draw(&Rectangle::new([(0, 0), corner], FAINT.stroke_width(1)))?;
     Ok(root)
 }
 
@@ -228,8 +222,8 @@ fn plot_lines(lines: &[&Line], path: &Path) -> Plotted {
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)
-        .bold_line_style(TEXT_COLOR.mix(0.15))
-        .axis_style(TEXT_COLOR)
+        .bold_line_style(TEXT.mix(0.15))
+        .axis_style(TEXT)
         .x_labels(lines.len() / 4)
         .x_label_formatter(&|class| lines.get(class.round() as usize).map_or(String::new(), |line| line.name.clone()))
         .y_label_formatter(&|value| format!("{value:.0}"))
@@ -287,7 +281,7 @@ fn resident_chart(area: &Area<'_>, line: &Line) -> Plotted {
         .y_label_area_size(46)
         .build_cartesian_2d(0f64..longest, 0f64..f64::from(highest) / 1024.0)?;
     let mut mesh = chart.configure_mesh();
-    mesh.light_line_style(TRANSPARENT).bold_line_style(TEXT_COLOR.mix(0.15)).axis_style(TEXT_COLOR);
+    mesh.light_line_style(TRANSPARENT).bold_line_style(TEXT.mix(0.15)).axis_style(TEXT);
     mesh.x_labels(6).label_style(label(12)).draw()?;
     let top = area.get_base_pixel().1;
     let mut ends = Vec::new();

@@ -6,7 +6,7 @@ use std::path::Path;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use crate::dark::follow_the_reader;
+use crate::dark::{BLUE, FAINT, TEXT, follow_the_reader};
 use crate::day::{PARTS, PHASES};
 use crate::watch::Sample;
 use crate::witness::{COMMON, OWN};
@@ -15,20 +15,10 @@ const WIDTH: u32 = 600;
 /// The lower edges of the panels.
 const EDGES: [u32; 4] = [290, 470, 650, 940];
 
-const TEXT: RGBColor = RGBColor(30, 34, 40);
-const FAINT: RGBColor = RGBColor(208, 215, 222);
-const BLUE: RGBColor = RGBColor(0, 110, 184);
 const GREY: RGBColor = RGBColor(140, 144, 152);
 const RED: RGBColor = RGBColor(192, 40, 40);
 /// Each of these, and what it is on a dark page.
-const DARK_COLORS: [(RGBColor, RGBColor); 6] = [
-    (WHITE, RGBColor(13, 17, 23)),
-    (TEXT, RGBColor(230, 237, 243)),
-    (FAINT, RGBColor(48, 54, 61)),
-    (BLUE, RGBColor(78, 168, 240)),
-    (GREY, RGBColor(139, 148, 158)),
-    (RED, RGBColor(255, 107, 107)),
-];
+const DARK_COLORS: [(RGBColor, RGBColor); 2] = [(GREY, RGBColor(139, 148, 158)), (RED, RGBColor(255, 107, 107))];
 
 struct Panel {
     title: &'static str,
