@@ -116,22 +116,27 @@ impl<'p> Op<'p> {
     /// A cached buffer of `class`, or of one of the next `LOOK_UP_CLASSES` classes.
     #[inline]
     pub(super) fn take(self, class: usize) -> Option<Vec<u8>> {
-        if let Some(local) = self.local {
-            if let Some(vec) = local.pop(class) {
-                return Some(vec);
-            }
-        }
-        // Nothing is cached above the max size, so a get above it need not search.
-        let highest = (class + LOOK_UP_CLASSES).min(self.pool.epoch.load().max_class());
-        (class..=highest).find_map(|class| self.take_of_class(class))
+        self.pop(class).or_else(|| self.search(class))
     }
 
-    pub(super) fn take_of_class(self, class: usize) -> Option<Vec<u8>> {
-        let local = self.local.filter(|_| class < SMALL_CLASSES);
-        let own = local.and_then(|local| local.pop_below_mark(class));
-        own.or_else(|| self.core.take(self.row(), class))
-            .or_else(|| self.take_from_depot(class))
-            .or_else(|| self.core.take_from_other_rows(self.row(), class))
+    /// The same, where the thread's stack of the class is empty. Other threads' rows come last, for all classes: where
+    /// sizes vary, one stack or another is always empty while the next one has a buffer.
+    #[inline(never)]
+    fn search(self, class: usize) -> Option<Vec<u8>> {
+        // Nothing is cached above the max size, so a get above it need not search.
+        let highest = (class + LOOK_UP_CLASSES).min(self.pool.epoch.load().max_class());
+        let near = (class..=highest).find_map(|class| self.take_near(class));
+        near.or_else(|| (class..=highest).find_map(|class| self.core.take_from_other_rows(self.row(), class)))
+    }
+
+    /// Of the thread's stack, its row, or the depot.
+    fn take_near(self, class: usize) -> Option<Vec<u8>> {
+        self.pop(class).or_else(|| self.core.take(self.row(), class)).or_else(|| self.take_from_depot(class))
+    }
+
+    /// Of the thread's stack, also below its mark.
+    fn pop(self, class: usize) -> Option<Vec<u8>> {
+        self.local.filter(|_| class < SMALL_CLASSES)?.pop_below_mark(class)
     }
 
     #[inline(never)]

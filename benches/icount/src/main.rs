@@ -12,7 +12,7 @@ const USAGE: &str = "usage: icount WORKLOAD ITERATIONS, with WORKLOAD one of:";
 
 type Workload = (&'static str, fn(u64));
 
-const WORKLOADS: [Workload; 10] = [
+const WORKLOADS: [Workload; 11] = [
     ("get_drop_1k", |n| get_drop(1 << 10, n)),
     ("get_drop_16k", |n| get_drop(16 << 10, n)),
     ("get_drop_256k", |n| get_drop(256 << 10, n)),
@@ -22,6 +22,7 @@ const WORKLOADS: [Workload; 10] = [
     ("log_line", log_line),
     ("write_200", write_200),
     ("growth_2k_to_4k", growth),
+    ("get_2k_finds_4k", get_of_next_class),
     ("hand_over_4k", hand_over),
 ];
 
@@ -100,14 +101,27 @@ fn write_200(iterations: u64) {
     }
 }
 
+/// Each use takes the smaller buffer, moves to the larger one, and returns both.
 fn growth(iterations: u64) {
-    let pool = learned(2048);
+    let builder = Pool::builder().calibrate_calls_threshold(u64::MAX).calibrate_early(false);
+    let pool = builder.default_size(2048).max_size(4096).build();
+    drop((pool.get(), pool.get_with_capacity(4096)));
     let payload = [b'x'; 2048];
+    let before = pool.stats().growths;
     for _ in 0..iterations {
         let mut buf = pool.get();
         buf.extend_from_slice(black_box(&payload));
         buf.push(b'!');
         black_box(buf.as_slice());
+    }
+    assert_eq!(pool.stats().growths - before, iterations);
+}
+
+/// The class has no buffer, and the thread's stack of the next one has.
+fn get_of_next_class(iterations: u64) {
+    let pool = learned(4096);
+    for _ in 0..iterations {
+        assert_eq!(pool.get_with_capacity(black_box(2048)).capacity(), 4096);
     }
 }
 
