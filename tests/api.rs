@@ -304,6 +304,7 @@ fn everything_is_used_once() {
     drop(buf);
     bytebufferpool::put(Vec::with_capacity(64));
     assert!(bytebufferpool::global().stats().gets >= 1);
+    assert_eq!(bytebufferpool::global().stats().donated, 1, "no other test of this file donates to it");
     assert!(std::ptr::eq(bytebufferpool::global(), AsRef::<Pool>::as_ref(bytebufferpool::global())));
 }
 
@@ -583,4 +584,40 @@ fn an_empty_guard_that_reserves_gets_its_buffer() {
             assert_eq!((buf.len(), buf.capacity(), pool.stats().gets), (0, capacity, 1), "{additional}");
         }
     }
+}
+
+#[test]
+fn pop_takes_the_last_byte_and_the_length_before_it_counts() {
+    let pool = Pool::new();
+    let mut buf = pool.get();
+    assert_eq!(buf.pop(), None);
+    buf.extend_from_slice(&[b'a'; 100]);
+    buf.push(b'z');
+    assert_eq!((buf.pop(), buf.pop(), buf.len()), (Some(b'z'), Some(b'a'), 99));
+    while buf.pop().is_some() {}
+    drop(buf);
+    assert_eq!(pool.stats().classes[1].calls, 1, "101 B");
+}
+
+#[test]
+fn the_spare_capacity_is_what_is_left_and_an_empty_guard_gets_its_buffer_for_it() {
+    let pool = Pool::builder().default_size(1024).build();
+    let mut buf = pool.get();
+    buf.extend_from_slice(b"abc");
+    assert_eq!(buf.spare_capacity_mut().len(), 1021);
+    buf.resize(1024, 0);
+    assert_eq!(buf.spare_capacity_mut().len(), 0, "a buffer does not grow for it");
+    let mut empty = PooledBuf::empty(&pool);
+    assert_eq!((empty.spare_capacity_mut().len(), pool.stats().gets), (1024, 2));
+}
+
+#[test]
+fn a_guard_becomes_a_vec_that_holds_its_bytes() {
+    let pool = Pool::new();
+    let mut buf = pool.get();
+    buf.push_str("kept");
+    let address = buf.as_ptr();
+    let vec = Vec::from(buf);
+    assert_eq!((vec.as_slice(), vec.as_ptr()), (&b"kept"[..], address));
+    assert_eq!((pool.stats().detached, pool.stats().outstanding), (1, 0));
 }

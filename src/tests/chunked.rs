@@ -259,6 +259,67 @@ fn the_first_chunk_has_the_default_size_and_each_next_one_twice_the_last_up_to_a
     assert_eq!(sizes[..4], [MIN_CLASS_SIZE, 128, 256, 256]);
 }
 
+/// Whatever the pieces are: a chunk is filled to its end, and none is ever moved to make it larger.
+#[test]
+fn pieces_that_fit_no_chunk_exactly_fill_the_same_chunks() {
+    let pool = Pool::builder().default_size(64).build();
+    for piece in [&[7; 10][..], &[7; 63], &[7; 300]] {
+        let mut message = pool.get_chunked();
+        while message.len() < 64 + 128 + 256 + 1 {
+            message.extend_from_slice(piece);
+        }
+        let lengths: Vec<usize> = message.chunks().map(<[u8]>::len).collect();
+        assert_eq!(lengths[..3], [64, 128, 256], "pieces of {}", piece.len());
+    }
+}
+
+/// The same by `BufMut::put_bytes`, which is a loop of its own.
+#[test]
+fn bytes_put_over_the_end_of_a_chunk_go_on_in_the_next_one() {
+    let pool = Pool::builder().default_size(64).build();
+    let mut message = pool.get_chunked();
+    message.put_slice(&[1; 60]);
+    message.put_bytes(2, 10);
+    let chunks: Vec<&[u8]> = message.chunks().collect();
+    assert_eq!(chunks, [&[&[1; 60][..], &[2; 4]].concat()[..], &[2; 6]]);
+    assert_eq!(message.remaining_mut(), isize::MAX as usize - 70);
+}
+
+/// `chunk_mut` begins a chunk if the last one is full, whether or not it is then written to.
+#[test]
+fn a_chunk_that_was_begun_and_holds_nothing_is_no_piece() {
+    let pool = Arc::new(Pool::builder().default_size(64).build());
+    let begun = || {
+        let mut message = pool.get_owned_chunked();
+        assert_eq!(io::Write::write(&mut message, &[7; 64]).expect("it never fails"), 64);
+        assert_eq!(message.chunk_mut().len(), 128);
+        message
+    };
+    assert_eq!(begun().chunks().collect::<Vec<_>>(), [[7; 64]]);
+    let mut reader = begun().into_reader();
+    reader.advance(64);
+    assert_eq!((reader.remaining(), reader.chunk()), (0, &[][..]));
+    assert_eq!(begun().freeze().collect::<Vec<_>>(), [&[7; 64][..]]);
+}
+
+#[test]
+fn debug_says_what_is_left() {
+    let pool = Arc::new(Pool::builder().default_size(64).build());
+    let filled = || {
+        let mut message = pool.get_owned_chunked();
+        message.extend_from_slice(&[7; 100]);
+        message
+    };
+    assert_eq!(format!("{:?}", filled().chunks()), format!("{:?}", [&[7; 64][..], &[7; 36]]));
+    let mut reader = filled().into_reader();
+    reader.advance(70);
+    assert_eq!(format!("{reader:?}"), "ChunkedReader { remaining: 30, .. }");
+    let mut pieces = filled().freeze();
+    assert_eq!(format!("{pieces:?}"), "FrozenChunks { left: 100, .. }");
+    assert_eq!(pieces.next().map(|piece| piece.len()), Some(64));
+    assert_eq!(format!("{pieces:?}"), "FrozenChunks { left: 36, .. }");
+}
+
 #[test]
 fn a_message_does_not_teach_the_default_size() {
     let pool = Pool::new();
