@@ -281,6 +281,21 @@ mod tests {
     }
 
     #[test]
+    fn bytes_are_in_the_largest_unit_of_which_there_is_one() {
+        let texts = [(1023, "1023 B"), (1 << 10, "1 KiB"), (1536, "1.5 KiB"), (1 << 20, "1 MiB"), (1 << 30, "1 GiB")];
+        for (bytes, text) in texts {
+            assert_eq!(Bytes(bytes).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn the_total_is_the_sum_of_all_reasons() {
+        let dropped =
+            Dropped { discarded: 1, out_of_class: 10, over_ceiling: 100, over_budget: 1000, depot_full: 10_000 };
+        assert_eq!(dropped.total(), 11_111);
+    }
+
+    #[test]
     fn one_class_can_be_both_default_and_max() {
         let stats = Stats { max_size: 128, ..sample() };
         assert!(stats.to_string().contains("<- default, max"));

@@ -201,6 +201,7 @@ fn a_writers_error_and_panic_are_reported_and_the_pool_works_on() {
 fn one_recording_at_a_time() {
     let (a, b) = (Pool::new(), Pool::new());
     let recording = a.record(io::sink()).unwrap();
+    assert_eq!(format!("{recording:?}"), "Recording { .. }");
     assert_eq!(a.record(io::sink()).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
     let other = b.record(io::sink()).unwrap();
     a.get().push(1);

@@ -33,7 +33,9 @@ fn a_name_is_one_pool_with_its_own_configuration() {
 #[test]
 fn unknown_names_and_bad_values_are_errors_and_make_no_pool() {
     let registry = Registry::default();
-    assert_eq!(registry.get("lines").unwrap_err().name(), "lines");
+    let unknown = registry.get("lines").unwrap_err();
+    assert_eq!(unknown.name(), "lines");
+    assert_eq!(unknown.to_string(), "there is no pool named \"lines\" in the registry");
     assert_eq!(registry.stats("lines").unwrap_err(), registry.remove("lines").unwrap_err());
     let error = registry.get_or_create("lines", builder().calibrate_calls_threshold(0)).unwrap_err();
     assert!(error.to_string().contains("calibrate_calls_threshold"));

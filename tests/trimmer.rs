@@ -25,6 +25,7 @@ fn a_silent_pool_is_trimmed() {
     drop(POOL.get_with_capacity(1 << 20));
     assert!(POOL.stats().retained_bytes > 1 << 20);
     let trimmer = POOL.spawn_trimmer(MILLISECOND).unwrap();
+    assert_eq!(format!("{trimmer:?}"), "Trimmer { .. }");
     wait_until(|| POOL.stats().retained_bytes == 0);
     drop(trimmer);
     POOL.prefill(1024, 100);

@@ -236,4 +236,14 @@ mod tests {
         assert_eq!(op.free_from_cache(local, 0, 20), 2 * 64);
         assert_eq!(pool.stats().trimmed, 2);
     }
+
+    /// Also where they are more than one batch.
+    #[test]
+    fn no_more_of_a_stack_is_freed_than_was_said() {
+        let pool = Pool::new();
+        drop([(); 40].map(|()| pool.get()));
+        let op = pool.op();
+        let local = op.local.expect("a thread that lives");
+        assert_eq!((op.free_from_cache(local, 0, 20), local.len(0)), (20 * 64, 20));
+    }
 }

@@ -60,3 +60,15 @@ fn a_growth_jumps_to_a_max_size_that_was_raised_early() {
     buf.extend_from_slice(&[7; 65]);
     assert_eq!(buf.capacity(), 1024);
 }
+
+/// The share is twice that of the calls which `max_percentile` leaves out: here a half.
+#[test]
+fn a_share_that_is_reached_and_not_exceeded_raises_nothing() {
+    for (below, raised) in [(64, true), (65, false)] {
+        let pool = Pool::builder().max_percentile(0.75).max_size(64).build();
+        let use_times = |size: usize, uses: u64| (0..uses).for_each(|_| drop(pool.get_with_capacity(size)));
+        use_times(64, below);
+        use_times(1000, 65);
+        assert_eq!(pool.max_size(), if raised { 1024 } else { 64 }, "{below} calls below, 65 above");
+    }
+}

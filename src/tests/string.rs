@@ -1,5 +1,8 @@
 //! A pooled text beside a `String`: any sequence of operations.
 
+use std::borrow::Borrow;
+use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -67,7 +70,8 @@ fn apply(mut text: PooledString<Arc<Pool>>, model: &mut String, step: &Step) -> 
         }
         Step::Reserve(additional) => {
             text.reserve(*additional);
-            assert!(text.try_reserve(*additional).is_ok() && text.capacity() >= text.len() + additional);
+            assert!(text.capacity() >= text.len() + additional);
+            assert!(text.try_reserve(2 * additional).is_ok() && text.capacity() >= text.len() + 2 * additional);
             assert!(text.try_reserve(usize::MAX).is_err());
         }
         Step::Format(number) => {
@@ -150,4 +154,45 @@ fn a_text_is_not_cut_within_a_character() {
     let mut text = pool.get_string();
     text.push('ü');
     text.truncate(1);
+}
+
+#[test]
+fn a_text_stands_for_its_str_as_a_reference_a_key_and_in_an_order() {
+    let pool = Arc::new(Pool::new());
+    let text = |str: &str| {
+        let mut text = pool.get_owned_string();
+        text.push_str(str);
+        text
+    };
+    let abc = text("abc");
+    assert_eq!([&*abc, AsRef::<str>::as_ref(&abc), Borrow::<str>::borrow(&abc)], ["abc"; 3]);
+    assert_eq!(AsRef::<[u8]>::as_ref(&abc), b"abc");
+    assert!(abc == text("abc") && abc != text("abd"));
+    assert_eq!(abc.partial_cmp(&text("abd")), Some(Ordering::Less));
+    let keys = HashSet::from([text("abc"), text("abd")]);
+    assert!(keys.contains("abc") && keys.contains("abd") && !keys.contains("ab"));
+}
+
+#[test]
+fn a_text_becomes_a_string_or_bytes_and_a_discarded_one_is_freed() {
+    let pool = Arc::new(Pool::new());
+    let text = || {
+        let mut text = pool.get_owned_string();
+        text.push_str("abc");
+        text
+    };
+    assert_eq!(String::from(text()), "abc");
+    assert_eq!(bytes::Bytes::from(text()), "abc");
+    text().discard();
+    assert_eq!(pool.stats().dropped.discarded, 1);
+}
+
+#[test]
+fn the_debug_form_of_a_refusal_shows_the_bytes() {
+    let pool = Pool::new();
+    let mut buf = pool.get();
+    buf.extend_from_slice(b"a\xff");
+    let error = PooledString::from_utf8(buf).expect_err("no text");
+    let expected = format!("FromUtf8Error {{ buf: b\"a\\xff\", error: {:?} }}", error.utf8_error());
+    assert_eq!(format!("{error:?}"), expected);
 }
