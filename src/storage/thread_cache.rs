@@ -266,6 +266,12 @@ mod tests {
         assert_eq!(cache.len(CLASS), 3);
     }
 
+    /// 64 KiB of each class, but at most 62 buffers and at least 4.
+    #[test]
+    fn a_stack_has_many_slots_for_small_buffers_and_few_for_large_ones() {
+        assert!((0..SMALL_CLASSES).map(slots_max).eq([62, 62, 62, 62, 62, 32, 16, 8, 4, 4]));
+    }
+
     #[test]
     fn every_slot_of_every_stack_holds_a_buffer() {
         let cache = ThreadCache::boxed();
