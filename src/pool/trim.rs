@@ -225,7 +225,30 @@ impl Tenant for Core {
 
 #[cfg(all(test, not(any(pool_loom, pool_shuttle))))]
 mod tests {
+    use super::*;
     use crate::pool::Pool;
+
+    /// A put may come between the calibration's look at a place and the moment at which its thread sees the new max size.
+    #[test]
+    fn what_was_put_above_a_max_size_before_its_thread_saw_it_is_freed_and_counted() {
+        const CLASS: usize = SMALL_CLASSES;
+        let pool = Pool::new();
+        drop(pool.get());
+        let op = pool.op();
+        let local = op.local.expect("a thread that lives");
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| {
+                pool.get().push(1);
+                pool.calibrate();
+            });
+            other.join().expect("no panic");
+        });
+        assert_eq!(pool.max_size(), 64);
+        assert!(op.charge(size_of_class(CLASS)));
+        assert!(op.core.table.put_charged(local.row(), CLASS, &mut vec![0; size_of_class(CLASS)]));
+        assert_eq!(op.catch_up(), size_of_class(CLASS));
+        assert_eq!(pool.stats().classes[CLASS].retained, 0);
+    }
 
     #[test]
     fn freeing_ends_when_the_stack_was_emptied_meanwhile() {
