@@ -85,7 +85,7 @@
 //! **Stack.** Every operation, the first of a pool and of a thread too, runs on a stack of 16 KiB in release builds and
 //! 32 KiB in debug builds; panics and your callbacks may need more.
 //!
-//! **Code.** The smallest program with a pool is about 48 KB larger than with a `Vec`; 44 with `codegen-units = 1`,
+//! **Code.** The smallest program with a pool is about 49 KB larger than with a `Vec`; 44 with `codegen-units = 1`,
 //! 40 with `panic = "abort"`.
 //!
 //! # Features
