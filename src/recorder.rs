@@ -151,17 +151,22 @@ impl Stripe {
 
 #[cfg(all(test, not(any(pool_loom, pool_shuttle))))]
 mod tests {
-    use std::sync::mpsc::sync_channel;
+    use std::sync::mpsc::{Receiver, sync_channel};
 
     use super::*;
+
+    fn recording() -> (Stripes, Receiver<Vec<usize>>) {
+        let recorder = Stripes::new();
+        let (full, chunks) = sync_channel(CHUNKS_WAITING_MAX);
+        assert!(recorder.open());
+        recorder.start(&full);
+        (recorder, chunks)
+    }
 
     /// So no use allocates under the lock, where an allocator that uses the pool would wait for itself.
     #[test]
     fn a_stripe_has_room_for_the_next_size_at_any_time() {
-        let recorder = Stripes::new();
-        let (full, _chunks) = sync_channel(CHUNKS_WAITING_MAX);
-        assert!(recorder.open());
-        recorder.start(&full);
+        let (recorder, _chunks) = recording();
         for _ in 0..2 * CHUNK_SIZES + 1 {
             recorder.note(1, 0);
             let stripe = lock(&recorder.stripes[0]);
@@ -172,10 +177,7 @@ mod tests {
 
     #[test]
     fn what_a_writer_that_is_gone_did_not_take_is_lost() {
-        let recorder = Stripes::new();
-        let (full, chunks) = sync_channel(CHUNKS_WAITING_MAX);
-        assert!(recorder.open());
-        recorder.start(&full);
+        let (recorder, chunks) = recording();
         (1..=3).for_each(|size| recorder.note(size, 0));
         drop(chunks);
         assert_eq!(recorder.stop(), 3);

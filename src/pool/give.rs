@@ -235,17 +235,14 @@ mod tests {
     fn a_threads_large_buffer_lies_in_its_own_row() {
         let class = SMALL_CLASSES;
         let pool = Pool::new();
-        let is_in_own_row = || {
-            drop(pool.get_with_capacity(size_of_class(class)));
-            let op = pool.op();
-            op.core.take(op.local.expect("a thread that lives").row(), class).is_some()
-        };
         // Side by side, so that they have rows of their own.
         let both = std::sync::Barrier::new(2);
         let on_thread = || {
             drop(pool.get());
             both.wait();
-            is_in_own_row()
+            drop(pool.get_with_capacity(size_of_class(class)));
+            let op = pool.op();
+            op.core.take(op.local.expect("a thread that lives").row(), class).is_some()
         };
         let found = std::thread::scope(|scope| {
             [scope.spawn(on_thread), scope.spawn(on_thread)].map(|thread| thread.join().expect("no panic"))

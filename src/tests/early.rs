@@ -46,14 +46,17 @@ proptest! {
     }
 }
 
+fn use_times(pool: &Pool, size: usize, uses: u64) {
+    (0..uses).for_each(|_| drop(pool.get_with_capacity(size)));
+}
+
 /// As a growth follows what the last calibration has learned.
 #[test]
 fn a_growth_jumps_to_a_max_size_that_was_raised_early() {
     let pool = Pool::builder().growth(Growth::MaxSize).build();
-    let use_times = |size: usize, uses: u64| (0..uses).for_each(|_| drop(pool.get_with_capacity(size)));
-    use_times(64, 100);
+    use_times(&pool, 64, 100);
     pool.calibrate();
-    use_times(1000, 100);
+    use_times(&pool, 1000, 100);
     assert_eq!((pool.stats().calibrations, pool.max_size()), (1, 1024));
     pool.purge();
     let mut buf = pool.get();
@@ -66,9 +69,8 @@ fn a_growth_jumps_to_a_max_size_that_was_raised_early() {
 fn a_share_that_is_reached_and_not_exceeded_raises_nothing() {
     for (below, raised) in [(64, true), (65, false)] {
         let pool = Pool::builder().max_percentile(0.75).max_size(64).build();
-        let use_times = |size: usize, uses: u64| (0..uses).for_each(|_| drop(pool.get_with_capacity(size)));
-        use_times(64, below);
-        use_times(1000, 65);
+        use_times(&pool, 64, below);
+        use_times(&pool, 1000, 65);
         assert_eq!(pool.max_size(), if raised { 1024 } else { 64 }, "{below} calls below, 65 above");
     }
 }

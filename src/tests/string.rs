@@ -156,15 +156,18 @@ fn a_text_is_not_cut_within_a_character() {
     text.truncate(1);
 }
 
+fn text_of(pool: &Arc<Pool>, str: &str) -> PooledString<Arc<Pool>> {
+    let mut text = pool.get_owned_string();
+    text.push_str(str);
+    text
+}
+
+// What changes in a pool is no part of the hash.
 #[test]
-#[allow(clippy::mutable_key_type)] // What changes in a pool is no part of the hash.
+#[expect(clippy::mutable_key_type)]
 fn a_text_stands_for_its_str_as_a_reference_a_key_and_in_an_order() {
     let pool = Arc::new(Pool::new());
-    let text = |str: &str| {
-        let mut text = pool.get_owned_string();
-        text.push_str(str);
-        text
-    };
+    let text = |str| text_of(&pool, str);
     let abc = text("abc");
     assert_eq!([&*abc, AsRef::<str>::as_ref(&abc), Borrow::<str>::borrow(&abc)], ["abc"; 3]);
     assert_eq!(AsRef::<[u8]>::as_ref(&abc), b"abc");
@@ -177,11 +180,7 @@ fn a_text_stands_for_its_str_as_a_reference_a_key_and_in_an_order() {
 #[test]
 fn a_text_becomes_a_string_or_bytes_and_a_discarded_one_is_freed() {
     let pool = Arc::new(Pool::new());
-    let text = || {
-        let mut text = pool.get_owned_string();
-        text.push_str("abc");
-        text
-    };
+    let text = || text_of(&pool, "abc");
     assert_eq!(String::from(text()), "abc");
     assert_eq!(bytes::Bytes::from(text()), "abc");
     text().discard();
